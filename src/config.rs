@@ -1,0 +1,405 @@
+//! Every setting and every limit: name, unit, default and meaning in one list. Flag, environment variable and file key
+//! are the same name in three spellings. Nothing else reads the environment.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A row of the settings table.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// As in the file; the flag has `-` for `_`, the variable is upper case after `DUET_`.
+    pub name: &'static str,
+    /// As text.
+    pub default: &'static str,
+    /// What the number counts, or what kind of text it is.
+    pub unit: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+    get: fn(&Config) -> String,
+}
+
+macro_rules! settings {
+    ($($(#[doc = $help:literal])* $name:ident: $type:ty = $default:literal, $unit:literal;)*) => {
+        /// The effective settings.
+        #[derive(Debug, Clone)]
+        pub struct Config { $($(#[doc = $help])* pub $name: $type,)* }
+
+        /// All settings, in the order of the document.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            name: stringify!($name),
+            default: $default,
+            unit: $unit,
+            help: concat!($($help),*),
+            set: |config, text| Ok(config.$name = <$type as Value>::read(text)?),
+            get: |config| config.$name.show(),
+        }),*];
+
+        impl Default for Config {
+            fn default() -> Config {
+                // The defaults are checked by a test, so none of them fails to be read here.
+                Config { $($name: <$type as Value>::read($default).unwrap_or_default_of(stringify!($name)),)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Where to listen.
+    listen: SocketAddr = "127.0.0.1:8080", "address:port";
+    /// Where the database file and the generated secret are kept.
+    data_dir: PathBuf = "./duet-data", "directory";
+    /// The database; empty: SQLite in the data directory.
+    database_url: Text = "", "URL";
+    /// The Redis that connects several nodes; empty: one node.
+    redis_url: Text = "", "URL";
+    /// How clients reach this server; absolute URLs begin with it.
+    public_url: Text = "http://127.0.0.1:8080", "URL";
+    /// Proxies whose X-Forwarded-For is believed.
+    trusted_proxies: List<IpNet> = "", "networks, comma-separated";
+    /// Web origins whose pages may open a socket or call the API; empty: none but clients without an Origin.
+    allowed_origins: List<String> = "", "origins, comma-separated";
+    /// Where metrics and health details are served; empty: nowhere.
+    operator_listen: Text = "", "address:port";
+    /// What is logged: error, warn, info, debug or trace, also by module.
+    log: Text = "info", "filter";
+    /// Key that signs tokens, at least 32 bytes; empty: generated in the data directory.
+    secret: Secret = "", "text";
+    /// A former key that still verifies tokens.
+    previous_secret: Secret = "", "text";
+    /// Who may open a direct conversation: open (anyone not blocked) or match (a match is needed).
+    contact_policy: ContactPolicy = "open", "open or match";
+
+    /// How long an access token lives.
+    access_token_s: i64 = "86400", "seconds";
+    /// How long a refresh token lives, and so a session that is not used.
+    refresh_token_s: i64 = "604800", "seconds";
+    /// How long a session lives at most, however often it is renewed.
+    session_max_s: i64 = "31536000", "seconds";
+    /// How long before its end an access token is announced as expiring.
+    expiry_notice_s: i64 = "60", "seconds";
+    /// How long after a rotation the same client gets the same refresh token again.
+    rotation_retry_s: i64 = "10", "seconds";
+    /// Memory of one password hash (argon2id).
+    argon2_memory_kib: u32 = "19456", "KiB";
+    /// Passes of one password hash (argon2id).
+    argon2_passes: u32 = "2", "passes";
+    /// Password hashes at work at once.
+    hash_workers: usize = "1", "threads";
+    /// Password hashes that may wait; more are refused as busy.
+    hash_queue: usize = "32", "hashes";
+    /// Shortest password.
+    password_min: usize = "8", "characters";
+    /// Longest password; longer ones are refused before hashing.
+    password_max: usize = "256", "bytes";
+    /// Failed logins of one account, per device class, before waiting grows.
+    login_account_burst: u32 = "10", "failures";
+    /// Failed logins of one address prefix before waiting grows.
+    login_prefix_burst: u32 = "50", "failures";
+    /// How long it takes to forget one failed login.
+    login_forget_s: u32 = "30", "seconds per failure";
+
+    /// Commands of one user in the long run; 0: no limit.
+    commands_per_s: u32 = "50", "commands per second";
+    /// Commands of one user at once.
+    commands_burst: u32 = "200", "commands";
+    /// Refusals in a row for speed, after which a socket is closed; 0: never.
+    flood_refusals: u32 = "200", "refusals";
+    /// Frames in a row that cannot be understood, after which a socket is closed; 0: never.
+    bad_frames: u32 = "10", "frames";
+    /// New direct conversations of one user; 0: no limit.
+    direct_per_hour: u32 = "20", "conversations per hour";
+    /// Sockets of one user; the oldest gives way. 0: no limit.
+    sockets_per_user: usize = "20", "sockets";
+    /// Sockets of one address (IPv6: /64); 0: no limit.
+    sockets_per_address: usize = "1000", "sockets";
+    /// Sockets and connections of one address that have not said who they are; 0: no limit.
+    unauthenticated_per_address: usize = "100", "connections";
+    /// Connections in all; 0: no limit.
+    connections: usize = "15000", "connections";
+    /// Largest frame from a client.
+    frame_max: usize = "32768", "bytes";
+    /// Largest HTTP body.
+    body_max: usize = "65536", "bytes";
+    /// Events waiting for one socket.
+    outbox_frames: usize = "256", "frames";
+    /// Events waiting for one socket.
+    outbox_bytes: usize = "262144", "bytes";
+    /// Commands of one socket at work at once; more wait in the socket's buffer.
+    commands_in_flight: usize = "64", "commands";
+    /// Sends waiting for the next commit; more are refused as busy.
+    write_queue: usize = "4096", "messages";
+    /// Sends in one transaction.
+    write_batch: usize = "512", "messages";
+
+    /// Longest message.
+    text_max: usize = "4096", "characters";
+    /// Longest title, name, place, reason.
+    name_max: usize = "150", "characters";
+    /// Longest about text and report text.
+    bio_max: usize = "2000", "characters";
+    /// Longest client_key.
+    client_key_max: usize = "64", "bytes";
+    /// Longest emoji of a reaction.
+    emoji_max: usize = "32", "bytes";
+    /// Different emojis under one message.
+    emojis_per_message: usize = "20", "emojis";
+    /// Interests of one user.
+    interests_max: usize = "30", "interests";
+    /// Members of a group.
+    members_max: usize = "1000", "members";
+    /// Members shown with a conversation in a list.
+    members_listed: usize = "10", "members";
+    /// Users or messages named in one command.
+    items_max: usize = "100", "items";
+    /// Cursors in one resume.
+    cursors_max: usize = "500", "cursors";
+    /// Messages or entries in one page.
+    page_max: usize = "100", "items";
+    /// Where unread counts stop.
+    unread_cap: i64 = "100", "messages";
+    /// Words in one search.
+    search_words: usize = "8", "words";
+    /// Youngest age to see others and be seen.
+    minimum_age: i64 = "18", "years";
+
+    /// Until when a connection must have sent its request head.
+    header_ms: u64 = "5000", "milliseconds";
+    /// Until when a socket must have said who it is.
+    auth_ms: u64 = "10000", "milliseconds";
+    /// Between pings to a silent socket.
+    ping_ms: u64 = "20000", "milliseconds";
+    /// Without a sign of life, after which a socket is closed.
+    silent_ms: u64 = "44000", "milliseconds";
+    /// How long one write may take before the reader counts as too slow.
+    write_ms: u64 = "10000", "milliseconds";
+    /// How long a closing socket may take.
+    close_ms: u64 = "2000", "milliseconds";
+    /// When a sign of typing is taken as over.
+    typing_ms: u64 = "6000", "milliseconds";
+    /// How long a user whose last socket closed is still told as present.
+    presence_linger_ms: u64 = "2000", "milliseconds";
+    /// How long a query may take.
+    query_ms: u64 = "2000", "milliseconds";
+    /// Over what time a draining server sends its sockets away.
+    drain_spread_ms: u64 = "5000", "milliseconds";
+    /// How long a draining server waits before it exits.
+    drain_ms: u64 = "12000", "milliseconds";
+}
+
+/// Who may open a direct conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContactPolicy {
+    /// Anyone not blocked either way.
+    #[default]
+    Open,
+    /// A match is needed, or the conversation existed before.
+    Match,
+}
+
+/// A text that may be empty.
+pub type Text = String;
+
+/// Comma-separated values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        List(Vec::new())
+    }
+}
+
+/// A text that never shows in logs or output.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "(none)" } else { "(hidden)" })
+    }
+}
+
+/// How a setting is read from text and shown as text.
+trait Value: Sized {
+    fn read(text: &str) -> Result<Self, String>;
+    fn show(&self) -> String;
+}
+
+macro_rules! plain_values {
+    ($($type:ty)*) => { $(impl Value for $type {
+        fn read(text: &str) -> Result<Self, String> {
+            text.parse().map_err(|cause: <$type as FromStr>::Err| cause.to_string())
+        }
+        fn show(&self) -> String { self.to_string() }
+    })* };
+}
+
+plain_values! { i64 u32 u64 usize SocketAddr String }
+
+impl Value for PathBuf {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(PathBuf::from(text))
+    }
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for Secret {
+    fn read(text: &str) -> Result<Self, String> {
+        if !text.is_empty() && text.len() < SECRET_MIN {
+            return Err(format!("too short: a key has at least {SECRET_MIN} bytes"));
+        }
+        Ok(Secret(text.to_owned()))
+    }
+    fn show(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Value for ContactPolicy {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "open" => Ok(ContactPolicy::Open),
+            "match" => Ok(ContactPolicy::Match),
+            _ => Err("neither open nor match".to_owned()),
+        }
+    }
+    fn show(&self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+impl<T: FromStr<Err: std::fmt::Display> + std::fmt::Display> Value for List<T> {
+    fn read(text: &str) -> Result<Self, String> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(|item| item.parse().map_err(|cause| format!("{item}: {cause}"))).collect::<Result<_, _>>().map(List)
+    }
+    fn show(&self) -> String {
+        self.0.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Shortest key that may sign tokens, in bytes (256 bits).
+pub const SECRET_MIN: usize = 32;
+
+trait ReadDefault<T> {
+    fn unwrap_or_default_of(self, name: &str) -> T;
+}
+
+impl<T> ReadDefault<T> for Result<T, String> {
+    #[expect(clippy::panic, reason = "a default that cannot be read is a mistake in the list above; a test reads all")]
+    fn unwrap_or_default_of(self, name: &str) -> T {
+        self.unwrap_or_else(|cause| panic!("default of {name}: {cause}"))
+    }
+}
+
+impl Config {
+    /// Settles each setting from the first source that has it: flags, environment, file, default.
+    ///
+    /// # Errors
+    /// A sentence that names the source, the setting and what is wrong with it.
+    pub fn load(flags: &BTreeMap<String, String>, file: Option<&Path>) -> Result<Config, String> {
+        let mut config = Config::default();
+        let environment = |name: &str| std::env::var(variable(name)).ok();
+        let file = match file {
+            Some(path) => read_file(path)?,
+            None => BTreeMap::new(),
+        };
+        if let Some(unknown) = file.keys().find(|key| !SETTINGS.iter().any(|setting| setting.name == *key)) {
+            return Err(format!("the configuration file has `{unknown}`, which is no setting; see duet --help"));
+        }
+        for setting in SETTINGS {
+            let name = setting.name;
+            let (source, text) = if let Some(text) = flags.get(name) {
+                (format!("--{}", name.replace('_', "-")), text.clone())
+            } else if let Some(text) = environment(name) {
+                (variable(name), text)
+            } else if let Some(text) = file.get(name) {
+                (format!("`{name}` in the configuration file"), text.clone())
+            } else {
+                continue;
+            };
+            (setting.set)(&mut config, &text).map_err(|cause| format!("{source}: {cause} ({})", setting.unit))?;
+        }
+        Ok(config)
+    }
+
+    /// Name and value of every setting; secrets show only whether they are set.
+    pub fn effective(&self) -> impl Iterator<Item = (&'static str, String)> {
+        SETTINGS.iter().map(|setting| (setting.name, (setting.get)(self)))
+    }
+
+    /// Sets one setting by its name.
+    ///
+    /// # Errors
+    /// What is wrong with the name or the text.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), String> {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name).ok_or("no such setting")?;
+        (setting.set)(self, text)
+    }
+}
+
+/// The environment variable of a setting.
+pub fn variable(name: &str) -> String {
+    format!("DUET_{}", name.to_uppercase())
+}
+
+/// A limit given in milliseconds.
+pub fn ms(limit: u64) -> Duration {
+    Duration::from_millis(limit)
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
+    let text = std::fs::read_to_string(path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+    let table: toml::Table = toml::from_str(&text).map_err(|cause| format!("{}: {cause}", path.display()))?;
+    let plain = |value: toml::Value| match value {
+        toml::Value::String(text) => text,
+        toml::Value::Array(items) => {
+            let items: Vec<String> =
+                items.iter().map(|item| item.as_str().map_or(item.to_string(), str::to_owned)).collect();
+            items.join(",")
+        }
+        other => other.to_string(),
+    };
+    Ok(table.into_iter().map(|(key, value)| (key, plain(value))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_can_be_read_and_shown() {
+        let config = Config::default();
+        assert_eq!(config.effective().count(), SETTINGS.len());
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let mut config = Config::default();
+        config.set("secret", "0123456789abcdef0123456789abcdef").expect("long enough");
+        let shown: String = config.effective().map(|(_, value)| value).collect();
+        assert!(!shown.contains("abcdef") && !format!("{config:?}").contains("abcdef"));
+        assert!(config.set("secret", "short").is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! duet: a WebSocket-first chat and matching server.
+
+pub mod config;
+pub mod error;
+pub mod model;
+pub mod protocol;

@@ -1,0 +1,134 @@
+//! The SQLite file: one writer, several readers, one process.
+
+use std::fs::{File, TryLockError};
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::config::Config;
+use crate::error::Result;
+
+/// Connections that read; more would only wait for the same two or four cores.
+const READERS: u32 = 4;
+/// How long a reader may be waited for before the caller is told that the server is busy.
+const READER_WAIT: Duration = Duration::from_secs(2);
+/// How long another process (a backup, somebody's shell) may hold the file before a statement fails.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// The file and the connections to it.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Arc<Mutex<SqliteConnection>>,
+    readers: SqlitePool,
+    /// Held for as long as this process uses the file.
+    _lock: File,
+}
+
+/// The writer, or one of the readers.
+#[derive(Debug)]
+pub enum SqliteConn {
+    /// One of several.
+    Reader(PoolConnection<sqlx::Sqlite>),
+    /// The only one.
+    Writer(OwnedMutexGuard<SqliteConnection>),
+}
+
+impl Deref for SqliteConn {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            SqliteConn::Reader(conn) => conn,
+            SqliteConn::Writer(conn) => conn,
+        }
+    }
+}
+
+impl DerefMut for SqliteConn {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            SqliteConn::Reader(conn) => conn,
+            SqliteConn::Writer(conn) => conn,
+        }
+    }
+}
+
+/// Where the file is.
+pub fn path(config: &Config) -> PathBuf {
+    match config.database_url.strip_prefix("sqlite:") {
+        Some(rest) => PathBuf::from(rest.strip_prefix("//").unwrap_or(rest)),
+        None => config.data_dir.join("duet.db"),
+    }
+}
+
+impl Sqlite {
+    pub(super) async fn open(config: &Config) -> std::result::Result<Sqlite, String> {
+        let path = path(config);
+        let shown = path.display();
+        let lock = lock(&path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_WAIT)
+            .statement_cache_capacity(256);
+        let mut writer = options.connect().await.map_err(|cause| format!("cannot open {shown}: {cause}"))?;
+        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await.map_err(|cause| match cause {
+            sqlx::migrate::MigrateError::VersionMissing(version) => {
+                format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
+            }
+            other => format!("cannot bring the tables of {shown} up to date: {other}"),
+        })?;
+        check_durable(&mut writer, &shown.to_string()).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(1)
+            .acquire_timeout(READER_WAIT)
+            .test_before_acquire(false)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(|cause| format!("cannot read {shown}: {cause}"))?;
+        Ok(Sqlite { writer: Arc::new(Mutex::new(writer)), readers, _lock: lock })
+    }
+
+    pub(super) async fn reader(&self) -> Result<SqliteConn> {
+        Ok(SqliteConn::Reader(self.readers.acquire().await?))
+    }
+
+    pub(super) async fn writer(&self) -> SqliteConn {
+        SqliteConn::Writer(Arc::clone(&self.writer).lock_owned().await)
+    }
+}
+
+/// Two processes on one file would each think that they tell their sockets everything.
+fn lock(path: &std::path::Path) -> std::result::Result<File, String> {
+    let beside = path.with_extension("lock");
+    let cannot = |cause: &dyn std::fmt::Display| format!("cannot write {}: {cause}", beside.display());
+    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(format!("another duet is using {}: stop it, or give this one another --data-dir", path.display()))
+        }
+        Err(TryLockError::Error(cause)) => Err(cannot(&cause)),
+    }
+}
+
+/// Settings are read back: an acknowledged message must survive a power cut.
+async fn check_durable(conn: &mut SqliteConnection, shown: &str) -> std::result::Result<(), String> {
+    let cannot = |cause: sqlx::Error| format!("cannot read the settings of {shown}: {cause}");
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *conn).await.map_err(cannot)?;
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *conn).await.map_err(cannot)?;
+    if journal != "wal" || synchronous != 2 {
+        return Err(format!("{shown} does not keep its data safe: journal_mode={journal}, synchronous={synchronous}"));
+    }
+    Ok(())
+}

@@ -45,7 +45,11 @@ impl App {
         let hub = Arc::new(Hub::new(&config));
         let bus = Arc::new(Bus::local(Arc::clone(&hub)));
         let epoch = store.epoch().await?;
-        let writer = Writer::start(Arc::clone(&store), Arc::clone(&bus), &config);
+        let told = Arc::clone(&bus);
+        let writer = Writer::start(Arc::clone(&store), &config, move |written| {
+            let notices = written.into_iter().map(|written| Notice::created(written.message, written.hidden_from));
+            told.publish(&notices.collect::<Vec<_>>());
+        });
         let limits = Limits::new(&config);
         Ok(Arc::new(App { config, store, writer, hub, bus, auth, limits, epoch }))
     }

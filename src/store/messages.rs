@@ -160,3 +160,57 @@ pub async fn changes_after(
     let upto = if full { last } else { head.max(last) };
     Ok(Some(Changes { messages: render(conn, reader, rows).await?, upto, more: full && upto < head }))
 }
+
+/// Which messages by number a page of history holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Side {
+    /// Those below a `seq`, the nearest.
+    Before(i64),
+    /// Those above a `seq`, the nearest.
+    After(i64),
+}
+
+/// A page of history, ascending by `seq`, and whether there is more on that side. Numbers that are not the reader's
+/// are left out, or bare where they are hidden by a block.
+pub async fn history(
+    conn: &mut Conn,
+    reader: UserId,
+    conversation: ConversationId,
+    side: Side,
+    limit: usize,
+) -> Result<(Vec<Message>, bool)> {
+    const BEFORE: &str = messages_for_reader!(
+        "WHERE m.conversation_id = $2 AND m.seq < $3 AND m.seq > me.joined_seq AND r.seq IS NULL \
+         ORDER BY m.seq DESC LIMIT $4"
+    );
+    const AFTER: &str = messages_for_reader!(
+        "WHERE m.conversation_id = $2 AND m.seq > $3 AND m.seq > me.joined_seq AND r.seq IS NULL \
+         ORDER BY m.seq LIMIT $4"
+    );
+    let (sql, place) = match side {
+        Side::Before(seq) => (BEFORE, seq),
+        Side::After(seq) => (AFTER, seq),
+    };
+    // One more than asked for tells whether there is more.
+    let mut rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql)
+        .bind(reader).bind(conversation).bind(place).bind(limit as i64 + 1).fetch_all(c))?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    if matches!(side, Side::Before(_)) {
+        rows.reverse();
+    }
+    Ok((render(conn, reader, rows).await?, more))
+}
+
+/// One message as the reader sees it.
+pub async fn by_place(
+    conn: &mut Conn,
+    reader: UserId,
+    conversation: ConversationId,
+    seq: i64,
+) -> Result<Option<Message>> {
+    const SQL: &str = messages_for_reader!("WHERE m.conversation_id = $2 AND m.seq = $3");
+    let row: Option<MessageRow> = on!(conn, c => sqlx::query_as(SQL)
+        .bind(reader).bind(conversation).bind(seq).fetch_optional(c))?;
+    Ok(render(conn, reader, row.into_iter().collect()).await?.pop())
+}

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -130,5 +130,21 @@ async fn check_durable(conn: &mut SqliteConnection, shown: &str) -> std::result:
     if journal != "wal" || synchronous != 2 {
         return Err(format!("{shown} does not keep its data safe: journal_mode={journal}, synchronous={synchronous}"));
     }
+    Ok(())
+}
+
+/// How many of SQLite's own steps lie between two looks at the clock.
+const STEPS: i32 = 10_000;
+
+/// Statements fail after a time.
+pub(super) async fn stop_after(conn: &mut SqliteConnection, time: Duration) -> std::result::Result<(), sqlx::Error> {
+    let deadline = Instant::now() + time;
+    conn.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < deadline);
+    Ok(())
+}
+
+/// Statements may take as long as they like again.
+pub(super) async fn never_stop(conn: &mut SqliteConnection) -> std::result::Result<(), sqlx::Error> {
+    conn.lock_handle().await?.remove_progress_handler();
     Ok(())
 }

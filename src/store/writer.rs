@@ -359,8 +359,8 @@ async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i6
         FROM (SELECT j.value ->> 'conversation' AS id, max(j.value ->> 'seq') AS seq, max(j.value ->> 'sent_at') AS at \
             FROM json_each($1) j GROUP BY 1) AS n \
         WHERE conversations.id = n.id";
-    const SEARCH: &str = "INSERT INTO message_search (rowid, folded) \
-        SELECT m.id, j.value ->> 'folded' FROM json_each($1) j \
+    const SEARCH: &str = "INSERT INTO message_search (rowid, folded, conversation) \
+        SELECT m.id, j.value ->> 'folded', m.conversation_id FROM json_each($1) j \
         JOIN messages m ON m.conversation_id = j.value ->> 'conversation' AND m.seq = j.value ->> 'seq'";
     let placed: Vec<(ConversationId, i64, MessageId)> = on!(tx, c => sqlx::query_as(MESSAGES).bind(rows).fetch_all(c))?;
     on!(tx, c => sqlx::query(HEADS).bind(rows).execute(c))?;

@@ -1,0 +1,4 @@
+//! The ranking engine: pure. No waiting, no clock, no input or output.
+
+pub mod age;
+pub mod place;

@@ -3,15 +3,13 @@
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{
-    Actor, Conversation, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, UserId,
-};
+use crate::model::{Actor, Conversation, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, UserId};
 use crate::ops::{conversations as own, messages};
 use crate::protocol::commands::{
     ConversationCreate, ConversationGet, ConversationLeave, ConversationRename, MemberAdd, MemberRemove, MemberRole,
 };
 use crate::protocol::replies::{Changed, Done};
-use crate::store::{Conn, Tx, accounts, conversations, pairs, streams};
+use crate::store::{Conn, Tx, conversations, pairs, streams};
 use crate::text;
 
 /// Creates a group. A repeat with the same key finds it again.
@@ -70,19 +68,21 @@ async fn may_meet(
     }
     let nobody = |place: usize| Error { field: Some(format!("{field}[{place}]")), ..Error::not_found("user") };
     for (place, user) in newcomers.iter().enumerate() {
-        if !accounts::is_active(tx, *user).await? {
+        if !pairs::both_live(tx, asker, *user).await? {
             return Err(nobody(place));
         }
     }
     let all: Vec<UserId> = present.iter().chain(newcomers).copied().collect();
     for (place, user) in newcomers.iter().enumerate() {
-        let blocked = pairs::blocked_among(tx, *user, &all).await?;
-        if let Some(pair) = blocked.first() {
-            return Err(match (pair.blocks(*user, asker), pair.blocks(asker, *user)) {
-                (true, _) => nobody(place),
-                (_, true) => Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."),
-                _ => Error::forbidden("Not all of these users can be in one group."),
-            });
+        let blocks = conversations::blocks_among(tx, *user, &all).await?;
+        if blocks.iter().any(|block| (block.by, block.of) == (*user, asker)) {
+            return Err(nobody(place));
+        }
+        if blocks.iter().any(|block| block.by == asker) {
+            return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+        }
+        if !blocks.is_empty() {
+            return Err(Error::forbidden("Not all of these users can be in one group."));
         }
     }
     Ok(())
@@ -148,8 +148,7 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
         let head = conversations::membership(&mut tx, conversation, actor.user).await?.head;
         conversations::add_member(&mut tx, conversation, user, Role::Member, head).await?;
         own::gained(app, &mut tx, user, conversation, &mut notices).await?;
-        notices
-            .extend(change(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, "", Some(user)).await?);
+        notices.extend(change(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, "", Some(user)).await?);
     }
     conversations::count_members(&mut tx, conversation).await?;
     commit(app, tx, conversation, notices).await
@@ -241,7 +240,10 @@ async fn leave_group(app: &App, tx: &mut Tx, user: UserId, group: ConversationId
     let was_owner = members.iter().any(|(member, role)| *member == user && *role == Role::Owner);
     let mut others = members.iter().filter(|(member, _)| *member != user);
     let owned = others.clone().any(|(_, role)| *role == Role::Owner);
-    if was_owner && !owned && let Some((heir, _)) = others.next() {
+    if was_owner
+        && !owned
+        && let Some((heir, _)) = others.next()
+    {
         conversations::set_role(tx, group, *heir, Role::Owner).await?;
         notices.extend(change(app, tx, group, user, MessageKind::RoleChanged, "owner", Some(*heir)).await?);
     }

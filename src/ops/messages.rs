@@ -25,8 +25,7 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
     }
     let MessageSend { conversation, reply_to, client_key, .. } = input;
     let folded = text::fold(&text);
-    let message =
-        NewMessage { sender: actor.user, conversation, text, reply_to, client_key, folded, at: app.now() };
+    let message = NewMessage { sender: actor.user, conversation, text, reply_to, client_key, folded, at: app.now() };
     let placed = app.writer.send(message).await?;
     Ok(Sent { id: placed.id, conversation, seq: placed.seq, sent_at: placed.sent_at })
 }

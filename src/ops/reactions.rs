@@ -10,9 +10,9 @@ use crate::protocol::Event;
 use crate::protocol::commands::{MessageReact, MessageUnreact};
 use crate::protocol::events::{ReactionAdded, ReactionRemoved};
 use crate::protocol::replies::Changed;
+use crate::store::Conn;
 use crate::store::changes::{self, Stored};
 use crate::store::conversations::{self, Membership};
-use crate::store::Conn;
 use crate::text;
 
 /// Puts an emoji under a message.

@@ -52,8 +52,7 @@ pub async fn of(conn: &mut Conn, user: UserId) -> Result<(Status, Vec<UserId>)> 
 
 /// Those of some users whose presence a reader may know.
 pub async fn known_among(conn: &mut Conn, reader: UserId, users: &[UserId]) -> Result<Vec<Known>> {
-    const SQL: &str =
-        acquaintances!("u.id AS user, u.status", "AND u.id IN (SELECT j.value FROM json_each($3) j)");
+    const SQL: &str = acquaintances!("u.id AS user, u.status", "AND u.id IN (SELECT j.value FROM json_each($3) j)");
     let users = json_list(users);
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(GROUP_MAX).bind(&users).fetch_all(c))?)
 }

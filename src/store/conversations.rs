@@ -250,6 +250,27 @@ pub async fn blocked_with(conn: &mut Conn, conversation: ConversationId, user: U
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(user).fetch_all(c))?)
 }
 
+/// A block between two users.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct Block {
+    /// Who blocked.
+    pub by: UserId,
+    /// Whom.
+    pub of: UserId,
+}
+
+/// The blocks between a user and some others, either way.
+pub async fn blocks_among(conn: &mut Conn, user: UserId, others: &[UserId]) -> Result<Vec<Block>> {
+    const SQL: &str = "SELECT p.low AS by, p.high AS of FROM json_each($2) j \
+        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
+            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.low_blocked_at IS NOT NULL \
+        UNION SELECT p.high AS by, p.low AS of FROM json_each($2) j \
+        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
+            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.high_blocked_at IS NOT NULL";
+    let others = json_list(others);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&others).fetch_all(c))?)
+}
+
 /// Raises a member's watermarks. Answers where they stand now, if that moved.
 pub async fn raise_watermark(
     tx: &mut Conn,
@@ -333,7 +354,8 @@ pub async fn view(
         FROM json_each($2) j JOIN members m ON m.conversation_id = j.value AND m.user_id = $1 \
         JOIN conversations c ON c.id = m.conversation_id ORDER BY j.key";
     let list = json_list(ids);
-    let rows: Vec<ViewRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&list).bind(unread_cap).fetch_all(c))?;
+    let rows: Vec<ViewRow> =
+        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&list).bind(unread_cap).fetch_all(c))?;
     let mut members = members(conn, reader, &list, members_max).await?;
     let mut last = last_messages(conn, reader, &list).await?;
     let view = |row: ViewRow| Conversation {
@@ -382,7 +404,8 @@ async fn members(
         #[sqlx(flatten)]
         member: Member,
     }
-    let rows: Vec<Row> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(ids).bind(members_max as i64).fetch_all(c))?;
+    let rows: Vec<Row> =
+        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(ids).bind(members_max as i64).fetch_all(c))?;
     let mut members: HashMap<ConversationId, Vec<Member>> = HashMap::new();
     for mut row in rows {
         if row.member.gone {

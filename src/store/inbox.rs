@@ -20,11 +20,8 @@ macro_rules! notifications_of {
 /// How far the inbox was read, and how many entries were not, counting up to a cap.
 pub async fn state(conn: &mut Conn, user: UserId, cap: i64) -> Result<(i64, i64)> {
     const READ: &str = "SELECT notifications_read FROM users WHERE id = $1";
-    const UNREAD: &str = concat!(
-        "SELECT count(*) FROM (",
-        notifications_of!("seq", "AND seq > $2 LIMIT $3"),
-        ") AS unread"
-    );
+    const UNREAD: &str =
+        concat!("SELECT count(*) FROM (", notifications_of!("seq", "AND seq > $2 LIMIT $3"), ") AS unread");
     let read: i64 = on!(conn, c => sqlx::query_scalar(READ).bind(user).fetch_one(c))?;
     let unread = on!(conn, c => sqlx::query_scalar(UNREAD).bind(user).bind(read).bind(cap).fetch_one(c))?;
     Ok((read, unread))

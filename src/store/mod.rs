@@ -112,7 +112,9 @@ impl Tx {
     /// # Errors
     /// `unknown_outcome` where the commit may have happened, else what was wrong; then nothing was changed.
     pub async fn commit(mut self, then: impl FnOnce() + Send + 'static) -> Result<()> {
-        let Some(mut conn) = self.conn.take() else { return Err(Error::internal("a transaction without a connection")) };
+        let Some(mut conn) = self.conn.take() else {
+            return Err(Error::internal("a transaction without a connection"));
+        };
         let task = tokio::spawn(async move {
             match on!(&mut conn, c => sqlx::query("COMMIT").execute(c)) {
                 Ok(_) => {

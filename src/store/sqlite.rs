@@ -81,12 +81,14 @@ impl Sqlite {
             .busy_timeout(BUSY_WAIT)
             .statement_cache_capacity(256);
         let mut writer = options.connect().await.map_err(|cause| format!("cannot open {shown}: {cause}"))?;
-        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await.map_err(|cause| match cause {
-            sqlx::migrate::MigrateError::VersionMissing(version) => {
-                format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
-            }
-            other => format!("cannot bring the tables of {shown} up to date: {other}"),
-        })?;
+        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await.map_err(
+            |cause| match cause {
+                sqlx::migrate::MigrateError::VersionMissing(version) => {
+                    format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
+                }
+                other => format!("cannot bring the tables of {shown} up to date: {other}"),
+            },
+        )?;
         check_durable(&mut writer, &shown.to_string()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -112,7 +114,8 @@ impl Sqlite {
 fn lock(path: &std::path::Path) -> std::result::Result<File, String> {
     let beside = path.with_extension("lock");
     let cannot = |cause: &dyn std::fmt::Display| format!("cannot write {}: {cause}", beside.display());
-    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

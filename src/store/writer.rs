@@ -180,7 +180,13 @@ struct JudgeRow<'a> {
 impl<'a> JudgeRow<'a> {
     fn new(at: usize, message: &'a NewMessage) -> Self {
         let client_key = message.client_key.as_deref();
-        JudgeRow { at, sender: message.sender, conversation: message.conversation, client_key, reply_to: message.reply_to }
+        JudgeRow {
+            at,
+            sender: message.sender,
+            conversation: message.conversation,
+            client_key,
+            reply_to: message.reply_to,
+        }
     }
 }
 
@@ -296,7 +302,8 @@ fn number<'a>(
     for (at, message) in batch.iter().enumerate() {
         let key = message.client_key.as_deref();
         let hash = key.map(|_| content_hash(message));
-        let reused = || Outcome::Refused(Error::new(ErrorCode::KeyReused, "This client_key was used with other content."));
+        let reused =
+            || Outcome::Refused(Error::new(ErrorCode::KeyReused, "This client_key was used with other content."));
         if let Some(first) = known.get(&at) {
             let same = first.content_hash == hash;
             let placed = Placed { id: first.id, seq: first.seq, sent_at: first.sent_at };

@@ -353,6 +353,12 @@ impl Hub {
         self.streams.contains_key(&Stream::Personal(user))
     }
 
+    /// Who has a socket here.
+    pub fn actors(&self) -> Vec<Actor> {
+        let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));
+        personal.flat_map(|entry| entry.sockets.iter().map(|socket| socket.actor).collect::<Vec<_>>()).collect()
+    }
+
     /// How many sockets are here.
     pub fn socket_count(&self) -> usize {
         let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));

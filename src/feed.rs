@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::hub::{Caught, Delivery, Hub, Loss, Rung, Socket};
 use crate::model::{ConversationId, Stream, UserId};
 use crate::planted::{self, Fault};
+use crate::protocol::Event;
 use crate::protocol::commands::Resume;
 use crate::protocol::events::{ConversationPage, MessageHidden, Personal, PersonalPage, WatermarkMoved};
 use crate::protocol::replies::{ResetReason, Resumed};
-use crate::protocol::Event;
 use crate::store::{Store, messages, streams};
 
 /// Brings what happened to the sockets here, in order. Each event is encoded once; sockets are rung once, at the end.
@@ -124,7 +124,8 @@ pub async fn resume(
     }
     // Positions of members have no number, so those of conversations that did not move are told whole.
     let watermarks = streams::watermarks(&mut conn, user, &unmoved).await?;
-    let told = watermarks.into_iter().map(|at| WatermarkMoved { conversation: at.conversation, watermark: at.watermark });
+    let told =
+        watermarks.into_iter().map(|at| WatermarkMoved { conversation: at.conversation, watermark: at.watermark });
     answer.watermarks = told.collect();
     Ok(answer)
 }

@@ -315,7 +315,9 @@ impl Hub {
         let followers = self.streams.get(&stream);
         let mut state = socket.lock();
         // A resume may have rewound the cursor, or the user may have left, while the page was read.
-        let (Some(followers), Some(Behind::At(cursor))) = (followers, state.behind.get(&stream).copied()) else { return };
+        let (Some(followers), Some(Behind::At(cursor))) = (followers, state.behind.get(&stream).copied()) else {
+            return;
+        };
         if cursor != from {
             return;
         }

@@ -168,9 +168,12 @@ impl<K: Eq + Hash> Buckets<K> {
 
     fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let Some(rate) = self.rate else { return Ok(()) };
-        let taken = self.remembered.change(key, |bucket| bucket.is_full(now), Bucket::new(now), |bucket| {
-            bucket.take(rate, now, 1)
-        });
+        let taken = self.remembered.change(
+            key,
+            |bucket| bucket.is_full(now),
+            Bucket::new(now),
+            |bucket| bucket.take(rate, now, 1),
+        );
         taken.unwrap_or(Err(rate.interval))
     }
 }

@@ -19,8 +19,26 @@ pub const NAME_CHARACTERS: &str = "Only letters and digits of one script, and @ 
 
 /// Names that speak for the server or its operator, or mean nobody.
 const RESERVED: &[&str] = &[
-    "abuse", "admin", "administrator", "anonymous", "deleted", "duet", "everyone", "moderator", "nobody", "null",
-    "official", "operator", "postmaster", "root", "security", "server", "staff", "support", "system", "undefined",
+    "abuse",
+    "admin",
+    "administrator",
+    "anonymous",
+    "deleted",
+    "duet",
+    "everyone",
+    "moderator",
+    "nobody",
+    "null",
+    "official",
+    "operator",
+    "postmaster",
+    "root",
+    "security",
+    "server",
+    "staff",
+    "support",
+    "system",
+    "undefined",
     "webmaster",
 ];
 
@@ -145,7 +163,8 @@ pub fn email(field: &str, text: &str) -> Result<String> {
                 && !label.ends_with(edge)
                 && label.chars().all(|char| char.is_alphanumeric() || char == '-')
         };
-        let name_fits = !name.is_empty() && name.len() <= 64 && !name.contains(|char: char| char.is_whitespace() || char == '@');
+        let name_fits =
+            !name.is_empty() && name.len() <= 64 && !name.contains(|char: char| char.is_whitespace() || char == '@');
         name_fits && domain.contains('.') && domain.split('.').all(label)
     });
     let (name, domain) = parts.ok_or_else(|| Error::field(field, "Not an e-mail address."))?;
@@ -203,14 +222,26 @@ mod tests {
             assert!(Username::new(name).is_err(), "{why}: {name:?}");
         }
         assert_eq!(Username::new(&"x".repeat(151)).expect_err("long").code, ErrorCode::TooLong);
-        for good in ["ann", "a", &"x".repeat(150), "Zoë.O-Neil+1@example.org", "иван_77", "山田太郎", "ヤマダtaro", "김철수", "محمد"] {
+        for good in [
+            "ann",
+            "a",
+            &"x".repeat(150),
+            "Zoë.O-Neil+1@example.org",
+            "иван_77",
+            "山田太郎",
+            "ヤマダtaro",
+            "김철수",
+            "محمد",
+        ] {
             assert!(Username::new(good).is_ok(), "{good}: {:?}", Username::new(good));
         }
     }
 
     #[test]
     fn s38_names_that_differ_only_in_form_are_one() {
-        for (one, other) in [("Ann", "aNN"), ("ﬁona", "fiona"), ("Zoe\u{308}", "ZOË"), ("Straße", "STRASSE"), ("Ｎora", "nora")] {
+        for (one, other) in
+            [("Ann", "aNN"), ("ﬁona", "fiona"), ("Zoe\u{308}", "ZOË"), ("Straße", "STRASSE"), ("Ｎora", "nora")]
+        {
             let key = |name| Username::new(name).expect(name).key;
             assert_eq!(key(one), key(other));
             assert_eq!(username_key(one), username_key(other));

@@ -159,5 +159,5 @@ CREATE TABLE reports (
     created_at  BIGINT NOT NULL
 );
 
--- The folded words of each text, kept apart from the text; deleted text leaves it.
-CREATE VIRTUAL TABLE message_search USING fts5 (folded, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 0');
+-- The folded words of each text and its conversation's id, kept apart from the text; deleted text leaves it.
+CREATE VIRTUAL TABLE message_search USING fts5 (folded, conversation, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 0');

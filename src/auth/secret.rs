@@ -11,8 +11,22 @@ use super::hex;
 
 /// Parts of keys that stand in tutorials and templates, so that anybody can sign with them.
 const KNOWN: &[&str] = &[
-    "changeme", "change-me", "change_me", "change this", "django-insecure", "your-secret", "your_secret", "yoursecret",
-    "your-256-bit", "replace-me", "replace_me", "replaceme", "example", "default", "insecure", "password",
+    "changeme",
+    "change-me",
+    "change_me",
+    "change this",
+    "django-insecure",
+    "your-secret",
+    "your_secret",
+    "yoursecret",
+    "your-256-bit",
+    "replace-me",
+    "replace_me",
+    "replaceme",
+    "example",
+    "default",
+    "insecure",
+    "password",
 ];
 /// A random key of 32 bytes has more different ones, with all but certainty.
 const DIFFERENT_BYTES: usize = 8;
@@ -124,7 +138,9 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("changed");
         fs::write(&path, "short").expect("written");
         assert!(settle(&config).expect_err("short").contains("too short"));
-        for guessable in ["a".repeat(64), "ChangeMe".repeat(8), format!("django-insecure-{}", "k3j4h5g6f7d8s9a0".repeat(3))] {
+        for guessable in
+            ["a".repeat(64), "ChangeMe".repeat(8), format!("django-insecure-{}", "k3j4h5g6f7d8s9a0".repeat(3))]
+        {
             assert!(judge(&guessable, "secret").is_err(), "{guessable}");
         }
     }

@@ -71,13 +71,22 @@ fn s10_only_our_header_and_our_signature_are_taken() {
         "[]",
     ];
     for header in headers {
-        assert_eq!(auth.read(&forged(header, &body, KEY), TokenKind::Access, NOW), Err(TokenFault::Invalid), "{header}");
+        assert_eq!(
+            auth.read(&forged(header, &body, KEY), TokenKind::Access, NOW),
+            Err(TokenFault::Invalid),
+            "{header}"
+        );
     }
     let good = forged(HEADER, &body, KEY);
     let (unsigned, _) = good.rsplit_once('.').expect("three parts");
     let long = "a".repeat(1 << 20);
     for token in [&format!("{unsigned}."), unsigned, &forged(HEADER, &body, b"another key"), "", "..", "a.b.c", &long] {
-        assert_eq!(auth.read(token, TokenKind::Access, NOW), Err(TokenFault::Invalid), "{}", &token[..token.len().min(99)]);
+        assert_eq!(
+            auth.read(token, TokenKind::Access, NOW),
+            Err(TokenFault::Invalid),
+            "{}",
+            &token[..token.len().min(99)]
+        );
     }
 }
 
@@ -166,7 +175,12 @@ async fn s23_common_passwords_are_refused_and_long_ones_allowed() {
     assert!(auth.judge("marguerite.d", "Marguerite.D").await.is_err(), "the user name itself");
     assert_eq!(auth.judge("Xk4", "ann").await.expect_err("short").message, TOO_SHORT);
     let phrase = "correct horse battery staple and sixty-four characters of passph";
-    for good in [phrase, "tR9$kq2!zzW", "пароль-собаки-летят", "\u{1F40E}\u{1F50B}\u{1F4CE}\u{2705}\u{1F40E}\u{1F50B}\u{1F4CE}\u{2705}"] {
+    for good in [
+        phrase,
+        "tR9$kq2!zzW",
+        "пароль-собаки-летят",
+        "\u{1F40E}\u{1F50B}\u{1F4CE}\u{2705}\u{1F40E}\u{1F50B}\u{1F4CE}\u{2705}",
+    ] {
         auth.judge(good, "ann").await.unwrap_or_else(|error| panic!("{good}: {error}"));
     }
 }

@@ -128,9 +128,12 @@ fn count<K: Eq + std::hash::Hash>(
     now: Instant,
 ) -> Result<(), Duration> {
     let forget = patience.forget;
-    let judged = all.change(key, |failures| failures.at_rest(forget, now), Failures::new(now), |failures| {
-        failures.attempt(patience.burst, forget, now)
-    });
+    let judged = all.change(
+        key,
+        |failures| failures.at_rest(forget, now),
+        Failures::new(now),
+        |failures| failures.attempt(patience.burst, forget, now),
+    );
     // Full of others who fail: whoever comes new waits until some of them are forgotten.
     judged.unwrap_or(Err(forget))
 }

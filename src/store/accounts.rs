@@ -223,7 +223,8 @@ pub async fn seen(conn: &mut Conn, reader: UserId, user: UserId) -> Result<Optio
 
 /// The cell of a user's place: its row, and its place in the row.
 pub async fn cell(conn: &mut Conn, user: UserId) -> Result<Option<(i64, i64)>> {
-    const SQL: &str = "SELECT cell_lat, cell_lon FROM users WHERE id = $1 AND cell_lat IS NOT NULL AND cell_lon IS NOT NULL";
+    const SQL: &str =
+        "SELECT cell_lat, cell_lon FROM users WHERE id = $1 AND cell_lat IS NOT NULL AND cell_lon IS NOT NULL";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?)
 }
 

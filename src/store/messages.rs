@@ -7,9 +7,7 @@ use sqlx::FromRow;
 
 use super::{Conn, json_list, on};
 use crate::error::Result;
-use crate::model::{
-    ConversationId, ConversationKind, Message, MessageId, MessageKind, Micros, Reaction, UserId,
-};
+use crate::model::{ConversationId, ConversationKind, Message, MessageId, MessageKind, Micros, Reaction, UserId};
 
 /// The messages of the conversations that reader `$1` is in, with all that decides how the reader sees them.
 macro_rules! messages_for_reader {
@@ -115,7 +113,8 @@ async fn reactions(conn: &mut Conn, reader: UserId, ids: &[i64]) -> Result<HashM
             AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NULL \
         ORDER BY r.message_id, r.emoji, r.user_id";
     let ids = json_list(ids);
-    let rows: Vec<(MessageId, String, UserId)> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?;
+    let rows: Vec<(MessageId, String, UserId)> =
+        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?;
     let mut found: HashMap<MessageId, Vec<Reaction>> = HashMap::new();
     for (message, emoji, user) in rows {
         let under = found.entry(message).or_default();
@@ -149,8 +148,7 @@ pub async fn changes_after(
     // The head first, then the range: what commits in between has a rev above this head, and comes with its event.
     const HEAD: &str = "SELECT c.seq FROM conversations c JOIN members m ON m.conversation_id = c.id AND m.user_id = $1 \
         WHERE c.id = $2";
-    const RANGE: &str =
-        messages_for_reader!("WHERE m.conversation_id = $2 AND m.rev > $3 ORDER BY m.rev LIMIT $4");
+    const RANGE: &str = messages_for_reader!("WHERE m.conversation_id = $2 AND m.rev > $3 ORDER BY m.rev LIMIT $4");
     let head: Option<i64> = on!(conn, c => sqlx::query_scalar(HEAD).bind(reader).bind(conversation).fetch_optional(c))?;
     let Some(head) = head else { return Ok(None) };
     let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(RANGE)
@@ -159,4 +157,58 @@ pub async fn changes_after(
     let full = rows.len() == limit;
     let upto = if full { last } else { head.max(last) };
     Ok(Some(Changes { messages: render(conn, reader, rows).await?, upto, more: full && upto < head }))
+}
+
+/// Which messages by number a page of history holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Side {
+    /// Those below a `seq`, the nearest.
+    Before(i64),
+    /// Those above a `seq`, the nearest.
+    After(i64),
+}
+
+/// A page of history, ascending by `seq`, and whether there is more on that side. Numbers that are not the reader's
+/// are left out, or bare where they are hidden by a block.
+pub async fn history(
+    conn: &mut Conn,
+    reader: UserId,
+    conversation: ConversationId,
+    side: Side,
+    limit: usize,
+) -> Result<(Vec<Message>, bool)> {
+    const BEFORE: &str = messages_for_reader!(
+        "WHERE m.conversation_id = $2 AND m.seq < $3 AND m.seq > me.joined_seq AND r.seq IS NULL \
+         ORDER BY m.seq DESC LIMIT $4"
+    );
+    const AFTER: &str = messages_for_reader!(
+        "WHERE m.conversation_id = $2 AND m.seq > $3 AND m.seq > me.joined_seq AND r.seq IS NULL \
+         ORDER BY m.seq LIMIT $4"
+    );
+    let (sql, place) = match side {
+        Side::Before(seq) => (BEFORE, seq),
+        Side::After(seq) => (AFTER, seq),
+    };
+    // One more than asked for tells whether there is more.
+    let mut rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql)
+        .bind(reader).bind(conversation).bind(place).bind(limit as i64 + 1).fetch_all(c))?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    if matches!(side, Side::Before(_)) {
+        rows.reverse();
+    }
+    Ok((render(conn, reader, rows).await?, more))
+}
+
+/// One message as the reader sees it.
+pub async fn by_place(
+    conn: &mut Conn,
+    reader: UserId,
+    conversation: ConversationId,
+    seq: i64,
+) -> Result<Option<Message>> {
+    const SQL: &str = messages_for_reader!("WHERE m.conversation_id = $2 AND m.seq = $3");
+    let row: Option<MessageRow> = on!(conn, c => sqlx::query_as(SQL)
+        .bind(reader).bind(conversation).bind(seq).fetch_optional(c))?;
+    Ok(render(conn, reader, row.into_iter().collect()).await?.pop())
 }

@@ -3,10 +3,21 @@
 //! Every function takes a [`Conn`], so that it can run alone or as one step of a transaction. A transaction goes
 //! *lock, judge, number, write*: see [`Store::begin`].
 
+pub mod accounts;
+pub mod audience;
+pub mod changes;
+pub mod conversations;
+pub mod inbox;
+pub mod messages;
+pub mod pairs;
+pub mod search;
+pub mod sessions;
 pub mod sqlite;
+pub mod streams;
+pub mod writer;
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
@@ -72,6 +83,22 @@ impl Store {
     }
 }
 
+impl Conn {
+    /// Statements on this connection fail after a time, until [`Conn::never_stop`].
+    pub async fn stop_after(&mut self, time: Duration) -> Result<()> {
+        match self {
+            Conn::Sqlite(conn) => Ok(sqlite::stop_after(conn, time).await?),
+        }
+    }
+
+    /// Statements may take as long as they like again.
+    pub async fn never_stop(&mut self) -> Result<()> {
+        match self {
+            Conn::Sqlite(conn) => Ok(sqlite::never_stop(conn).await?),
+        }
+    }
+}
+
 /// A writing transaction. Dropped without a commit, it rolls back before anybody else gets the connection.
 #[derive(Debug)]
 pub struct Tx {
@@ -85,7 +112,9 @@ impl Tx {
     /// # Errors
     /// `unknown_outcome` where the commit may have happened, else what was wrong; then nothing was changed.
     pub async fn commit(mut self, then: impl FnOnce() + Send + 'static) -> Result<()> {
-        let Some(mut conn) = self.conn.take() else { return Err(Error::internal("a transaction without a connection")) };
+        let Some(mut conn) = self.conn.take() else {
+            return Err(Error::internal("a transaction without a connection"));
+        };
         let task = tokio::spawn(async move {
             match on!(&mut conn, c => sqlx::query("COMMIT").execute(c)) {
                 Ok(_) => {
@@ -150,6 +179,3 @@ pub(crate) fn json_list<T: serde::Serialize>(items: &[T]) -> String {
     // Lists of ids and plain rows have no failing Serialize.
     serde_json::to_string(items).unwrap_or_default()
 }
-
-/// The store as the parts of the server share it.
-pub type SharedStore = Arc<Store>;

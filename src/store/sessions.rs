@@ -70,7 +70,8 @@ pub async fn list(conn: &mut Conn, user: UserId, current: SessionId, now: Micros
 
 /// Ends a session of a user; false when it was not open.
 pub async fn end(tx: &mut Conn, user: UserId, session: SessionId, now: Micros) -> Result<bool> {
-    const SQL: &str = "UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3";
+    const SQL: &str =
+        "UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3";
     Ok(on!(tx, c => sqlx::query(SQL).bind(user).bind(session).bind(now).execute(c))?.rows_affected() > 0)
 }
 

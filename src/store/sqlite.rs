@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -81,12 +81,14 @@ impl Sqlite {
             .busy_timeout(BUSY_WAIT)
             .statement_cache_capacity(256);
         let mut writer = options.connect().await.map_err(|cause| format!("cannot open {shown}: {cause}"))?;
-        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await.map_err(|cause| match cause {
-            sqlx::migrate::MigrateError::VersionMissing(version) => {
-                format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
-            }
-            other => format!("cannot bring the tables of {shown} up to date: {other}"),
-        })?;
+        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await.map_err(
+            |cause| match cause {
+                sqlx::migrate::MigrateError::VersionMissing(version) => {
+                    format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
+                }
+                other => format!("cannot bring the tables of {shown} up to date: {other}"),
+            },
+        )?;
         check_durable(&mut writer, &shown.to_string()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -112,7 +114,8 @@ impl Sqlite {
 fn lock(path: &std::path::Path) -> std::result::Result<File, String> {
     let beside = path.with_extension("lock");
     let cannot = |cause: &dyn std::fmt::Display| format!("cannot write {}: {cause}", beside.display());
-    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -130,5 +133,21 @@ async fn check_durable(conn: &mut SqliteConnection, shown: &str) -> std::result:
     if journal != "wal" || synchronous != 2 {
         return Err(format!("{shown} does not keep its data safe: journal_mode={journal}, synchronous={synchronous}"));
     }
+    Ok(())
+}
+
+/// How many of SQLite's own steps lie between two looks at the clock.
+const STEPS: i32 = 10_000;
+
+/// Statements fail after a time.
+pub(super) async fn stop_after(conn: &mut SqliteConnection, time: Duration) -> std::result::Result<(), sqlx::Error> {
+    let deadline = Instant::now() + time;
+    conn.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < deadline);
+    Ok(())
+}
+
+/// Statements may take as long as they like again.
+pub(super) async fn never_stop(conn: &mut SqliteConnection) -> std::result::Result<(), sqlx::Error> {
+    conn.lock_handle().await?.remove_progress_handler();
     Ok(())
 }

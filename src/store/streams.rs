@@ -72,7 +72,11 @@ pub async fn heads_of(conn: &mut Conn, user: UserId, conversations: &[Conversati
 }
 
 /// How far everybody whom a reader may see has received and read, in some conversations of the reader.
-pub async fn watermarks(conn: &mut Conn, reader: UserId, conversations: &[ConversationId]) -> Result<Vec<PlacedWatermark>> {
+pub async fn watermarks(
+    conn: &mut Conn,
+    reader: UserId,
+    conversations: &[ConversationId],
+) -> Result<Vec<PlacedWatermark>> {
     const SQL: &str = "SELECT m.conversation_id AS conversation, m.user_id AS user, m.delivered, m.read \
         FROM json_each($2) j \
         JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
@@ -108,6 +112,7 @@ pub async fn append_personal(
 
 /// Entries of a personal stream after a cursor, ascending.
 pub async fn personal_after(conn: &mut Conn, user: UserId, after: i64, limit: usize) -> Result<Vec<PersonalEntry>> {
-    const SQL: &str = "SELECT seq, kind, subject, at FROM personal WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    const SQL: &str =
+        "SELECT seq, kind, subject, at FROM personal WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(after).bind(limit as i64).fetch_all(c))?)
 }

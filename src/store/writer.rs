@@ -180,7 +180,13 @@ struct JudgeRow<'a> {
 impl<'a> JudgeRow<'a> {
     fn new(at: usize, message: &'a NewMessage) -> Self {
         let client_key = message.client_key.as_deref();
-        JudgeRow { at, sender: message.sender, conversation: message.conversation, client_key, reply_to: message.reply_to }
+        JudgeRow {
+            at,
+            sender: message.sender,
+            conversation: message.conversation,
+            client_key,
+            reply_to: message.reply_to,
+        }
     }
 }
 
@@ -296,7 +302,8 @@ fn number<'a>(
     for (at, message) in batch.iter().enumerate() {
         let key = message.client_key.as_deref();
         let hash = key.map(|_| content_hash(message));
-        let reused = || Outcome::Refused(Error::new(ErrorCode::KeyReused, "This client_key was used with other content."));
+        let reused =
+            || Outcome::Refused(Error::new(ErrorCode::KeyReused, "This client_key was used with other content."));
         if let Some(first) = known.get(&at) {
             let same = first.content_hash == hash;
             let placed = Placed { id: first.id, seq: first.seq, sent_at: first.sent_at };
@@ -359,8 +366,8 @@ async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i6
         FROM (SELECT j.value ->> 'conversation' AS id, max(j.value ->> 'seq') AS seq, max(j.value ->> 'sent_at') AS at \
             FROM json_each($1) j GROUP BY 1) AS n \
         WHERE conversations.id = n.id";
-    const SEARCH: &str = "INSERT INTO message_search (rowid, folded) \
-        SELECT m.id, j.value ->> 'folded' FROM json_each($1) j \
+    const SEARCH: &str = "INSERT INTO message_search (rowid, folded, conversation) \
+        SELECT m.id, j.value ->> 'folded', m.conversation_id FROM json_each($1) j \
         JOIN messages m ON m.conversation_id = j.value ->> 'conversation' AND m.seq = j.value ->> 'seq'";
     let placed: Vec<(ConversationId, i64, MessageId)> = on!(tx, c => sqlx::query_as(MESSAGES).bind(rows).fetch_all(c))?;
     on!(tx, c => sqlx::query(HEADS).bind(rows).execute(c))?;

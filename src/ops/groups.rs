@@ -9,7 +9,7 @@ use crate::protocol::commands::{
     ConversationCreate, ConversationGet, ConversationLeave, ConversationRename, MemberAdd, MemberRemove, MemberRole,
 };
 use crate::protocol::replies::{Changed, Done};
-use crate::store::{Conn, Tx, conversations, pairs, streams};
+use crate::store::{Conn, Tx, accounts, conversations, pairs, streams};
 use crate::text;
 
 /// Creates a group. A repeat with the same key finds it again.
@@ -68,20 +68,20 @@ async fn may_meet(
     }
     let nobody = |place: usize| Error { field: Some(format!("{field}[{place}]")), ..Error::not_found("user") };
     for (place, user) in newcomers.iter().enumerate() {
-        if !pairs::both_live(tx, asker, *user).await? {
+        if !accounts::is_live(tx, *user).await? {
             return Err(nobody(place));
         }
     }
     let all: Vec<UserId> = present.iter().chain(newcomers).copied().collect();
     for (place, user) in newcomers.iter().enumerate() {
-        let blocks = conversations::blocks_among(tx, *user, &all).await?;
-        if blocks.iter().any(|block| (block.by, block.of) == (*user, asker)) {
+        let blocked = pairs::blocked_among(tx, *user, &all).await?;
+        if blocked.iter().any(|pair| pair.blocks(*user, asker)) {
             return Err(nobody(place));
         }
-        if blocks.iter().any(|block| block.by == asker) {
+        if blocked.iter().any(|pair| pair.blocks(asker, *user)) {
             return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
         }
-        if !blocks.is_empty() {
+        if !blocked.is_empty() {
             return Err(Error::forbidden("Not all of these users can be in one group."));
         }
     }

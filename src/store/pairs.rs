@@ -235,7 +235,12 @@ pub async fn match_place(conn: &mut Conn, reader: UserId, id: MatchId) -> Result
 }
 
 /// The matches of a reader below a place, newest first.
-pub async fn matches(conn: &mut Conn, reader: UserId, before: Option<MatchPlace>, limit: usize) -> Result<Vec<MatchRow>> {
+pub async fn matches(
+    conn: &mut Conn,
+    reader: UserId,
+    before: Option<MatchPlace>,
+    limit: usize,
+) -> Result<Vec<MatchRow>> {
     const SQL: &str = matches_of!("AND (p.matched_at, p.id) < ($2, $3) ORDER BY p.matched_at DESC, p.id DESC LIMIT $4");
     let (at, id) = before.unwrap_or((Micros::MAX, MatchId(i64::MAX)));
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(at).bind(id).bind(limit as i64).fetch_all(c))?)

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::config::Config;
 use crate::error::CloseCode;
+use crate::metrics;
 use crate::model::{Actor, ConversationId, Micros, SessionId, Stream, UserId};
 
 /// The sockets of this node.
@@ -254,6 +255,7 @@ impl Hub {
                     self.push(&mut state, socket.actor.user, event, event.after);
                 }
                 None if gap => {
+                    metrics::fell_behind();
                     state.behind.insert(event.stream, Behind::At(delivered));
                 }
                 None => self.push(&mut state, socket.actor.user, event, delivered),
@@ -272,6 +274,7 @@ impl Hub {
         if state.outbox.len() < self.outbox_frames && state.bytes + frame.len() <= self.outbox_bytes {
             state.put(frame.clone());
         } else {
+            metrics::fell_behind();
             state.behind.insert(event.stream, Behind::At(cursor));
         }
     }

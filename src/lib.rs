@@ -14,6 +14,7 @@ pub mod http;
 pub mod hub;
 pub mod limits;
 pub mod matching;
+pub mod metrics;
 pub mod model;
 pub mod operator;
 pub mod ops;

@@ -115,10 +115,11 @@ pub async fn credentials(conn: &mut Conn, username_key: &str) -> Result<Option<C
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(username_key).fetch_optional(c))?)
 }
 
-/// The hash of a user's password; `None` for a deleted user.
-pub async fn password_hash(conn: &mut Conn, user: UserId) -> Result<Option<String>> {
-    const SQL: &str = "SELECT password_hash FROM users WHERE id = $1 AND deleted_at IS NULL";
-    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_optional(c))?)
+/// The credentials of a user who is known; `None` for a deleted one.
+pub async fn credentials_of(conn: &mut Conn, user: UserId) -> Result<Option<Credentials>> {
+    const SQL: &str = "SELECT id AS user, username, password_hash, disabled_at IS NOT NULL AS disabled \
+        FROM users WHERE id = $1 AND deleted_at IS NULL";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?)
 }
 
 /// Gives a user another password.

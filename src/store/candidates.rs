@@ -3,6 +3,7 @@
 
 use sqlx::FromRow;
 
+use super::accounts::Wanted;
 use super::{Conn, json_list, on};
 use crate::error::Result;
 use crate::model::{Gender, Micros, UserId};
@@ -16,14 +17,9 @@ pub struct PersonRow {
     pub birth_date: Option<String>,
     /// As told.
     pub gender: Option<Gender>,
-    /// The genders looked for, comma-separated.
-    pub seeks: String,
-    /// Youngest looked for.
-    pub age_min: i64,
-    /// Oldest looked for.
-    pub age_max: i64,
-    /// Farthest looked for.
-    pub distance_km: i64,
+    /// Whom they look for.
+    #[sqlx(flatten)]
+    pub wanted: Wanted,
     /// Row of the grid.
     pub cell_lat: Option<i64>,
     /// Place in the row.
@@ -96,7 +92,7 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
                 .bind(&narrowed.born_from)
                 .bind(&narrowed.born_to)
                 .bind(reader.gender)
-                .bind(&reader.seeks)
+                .bind(&reader.wanted.seeks)
                 .bind(limit as i64)
         };
     }

@@ -5,11 +5,13 @@
 
 pub mod accounts;
 pub mod audience;
+pub mod candidates;
 pub mod changes;
 pub mod conversations;
 pub mod inbox;
 pub mod messages;
 pub mod pairs;
+pub mod reports;
 pub mod search;
 pub mod sessions;
 pub mod sqlite;

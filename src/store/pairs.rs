@@ -5,8 +5,8 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, json_list, on};
-use crate::error::{Error, Result};
+use super::{Conn, on};
+use crate::error::Result;
 use crate::model::{ConversationId, MatchId, Micros, UserId};
 use crate::protocol::replies::Blocked;
 
@@ -77,12 +77,6 @@ impl Pair {
         if user == self.low { &mut self.low_side } else { &mut self.high_side }
     }
 
-    /// Whether `one` blocks `other`; not so if the pair is not theirs.
-    pub fn blocks(&self, one: UserId, other: UserId) -> bool {
-        let theirs = self.low == one.min(other) && self.high == one.max(other);
-        theirs && self.side(one).blocked_at.is_some()
-    }
-
     /// Whether the two are matched now.
     pub fn is_matched(&self) -> bool {
         self.matched_at.is_some() && self.match_ended_at.is_none()
@@ -104,42 +98,18 @@ impl Pair {
     }
 }
 
-macro_rules! select_pairs {
-    ($rest:literal) => {
-        concat!(
-            "SELECT p.id, p.low, p.high, p.low_liked_at, p.high_liked_at, p.low_passed_at, p.high_passed_at, ",
-            "p.low_blocked_at, p.high_blocked_at, p.matched_at, p.match_ended_at ",
-            $rest
-        )
-    };
-}
-
-/// Locks the row of two users, whichever comes first. What it holds is what every later statement of this transaction
-/// sees.
-///
-/// # Errors
-/// `not_found` if one of them never existed.
-pub async fn lock(tx: &mut Conn, one: UserId, other: UserId) -> Result<Pair> {
+/// Locks the row of two users, whichever comes first; none if one of them never existed. What it holds is what every
+/// later statement of this transaction sees.
+pub async fn lock(tx: &mut Conn, one: UserId, other: UserId) -> Result<Option<Pair>> {
     const MAKE: &str = "INSERT INTO pairs (low, high) \
         SELECT l.id, h.id FROM users l JOIN users h ON h.id = $2 WHERE l.id = $1 ON CONFLICT (low, high) DO NOTHING";
     // On SQLite the transaction is alone, so that finding the row is enough.
-    const FIND: &str = select_pairs!("FROM pairs p WHERE p.low = $1 AND p.high = $2");
+    const FIND: &str = "SELECT id, low, high, low_liked_at, high_liked_at, low_passed_at, high_passed_at, \
+        low_blocked_at, high_blocked_at, matched_at, match_ended_at FROM pairs WHERE low = $1 AND high = $2";
     let (low, high) = (one.min(other), one.max(other));
     on!(tx, c => sqlx::query(MAKE).bind(low).bind(high).execute(c))?;
     let row: Option<PairRow> = on!(tx, c => sqlx::query_as(FIND).bind(low).bind(high).fetch_optional(c))?;
-    row.map(Pair::from).ok_or_else(|| Error::not_found("user"))
-}
-
-/// The pairs of a user with some others between whom a block stands, either way.
-pub async fn blocked_among(conn: &mut Conn, user: UserId, others: &[UserId]) -> Result<Vec<Pair>> {
-    const SQL: &str = select_pairs!(
-        "FROM json_each($2) j JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
-            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END \
-         WHERE p.low_blocked_at IS NOT NULL OR p.high_blocked_at IS NOT NULL ORDER BY p.id"
-    );
-    let ids = json_list(others);
-    let rows: Vec<PairRow> = on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&ids).fetch_all(c))?;
-    Ok(rows.into_iter().map(Pair::from).collect())
+    Ok(row.map(Pair::from))
 }
 
 /// Locks the direct conversation of a locked pair, so that a block waits for what is being written there; none if the
@@ -168,12 +138,12 @@ pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
     Ok(())
 }
 
-/// Whether one of two users blocks the other.
-pub async fn is_blocked_either_way(conn: &mut Conn, one: UserId, other: UserId) -> Result<bool> {
-    const SQL: &str = "SELECT COUNT(*) FROM pairs WHERE low = $1 AND high = $2 \
-        AND (low_blocked_at IS NOT NULL OR high_blocked_at IS NOT NULL)";
-    let blocked: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(one.min(other)).bind(one.max(other)).fetch_one(c))?;
-    Ok(blocked > 0)
+/// Whether both accounts are there: neither deleted nor disabled.
+pub async fn both_live(conn: &mut Conn, one: UserId, other: UserId) -> Result<bool> {
+    const SQL: &str =
+        "SELECT COUNT(*) FROM users WHERE id IN ($1, $2) AND deleted_at IS NULL AND disabled_at IS NULL";
+    let live: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(one).bind(other).fetch_one(c))?;
+    Ok(live == 2)
 }
 
 /// How many people like a user who has not answered them; counting stops at `cap`.

@@ -1,6 +1,6 @@
 //! `kill -9` under load: what was acknowledged is there afterwards, once, in order, on every device.
 
-#[expect(dead_code, reason = "each story uses its own part of the verbs")]
+#[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
 use rand::rngs::SmallRng;

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::checker::{Database, DirectPair, Message, Verdict, check};
+use super::checker::database::{Database, DirectPair, Message};
+use super::checker::{Verdict, check};
 
 /// Where the two talk.
 pub const CONVERSATION: i64 = 9;

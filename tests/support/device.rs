@@ -166,11 +166,13 @@ impl Device {
         let ok = frame["ok"] == true;
         match self.asked.remove(&number(frame, "id")) {
             Some(Asked::Auth) if ok => self.greeted(data).await,
+            // The server cannot take it now and will end this socket; the device connects again.
+            Some(Asked::Auth) if frame["error"]["retryable"] == true => Ok(()),
             Some(Asked::Auth) => panic!("{} was not let in: {frame}", self.name),
             Some(Asked::Resume(named)) => {
                 // Where a page follows, the page ends it.
                 let moved = |id: &i64| data["moved"].get(id.to_string()).is_some();
-                named.iter().filter(|id| !moved(id)).for_each(|id| drop(self.resuming.remove(id)));
+                self.resuming.retain(|id| !named.contains(id) || moved(id));
                 Ok(())
             }
             Some(Asked::Head) if ok => {

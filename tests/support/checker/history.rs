@@ -31,6 +31,8 @@ pub(super) struct Send {
     pub device: String,
     /// When it was first sent.
     pub at: u64,
+    /// When its first acknowledgement came.
+    pub acknowledged_at: Option<u64>,
     pub outcomes: Vec<Outcome>,
 }
 
@@ -72,6 +74,8 @@ pub(super) struct Change {
     pub number: i64,
     /// The text, if it was an edit.
     pub text: Option<String>,
+    /// It was a deletion for all.
+    pub deletes: bool,
 }
 
 #[derive(Debug)]
@@ -184,6 +188,7 @@ impl History {
                     text: text(&data, "text"),
                     device: socket.device.clone(),
                     at,
+                    acknowledged_at: None,
                     outcomes: Vec::new(),
                 });
                 self.statistics.repeated += usize::from(!send.outcomes.is_empty());
@@ -262,7 +267,10 @@ impl History {
                     "the key {key:?} was answered with id and seq {first:?} and then with {:?}",
                     (id, seq)
                 )),
-                (None, Outcome::Sent { .. }) => self.statistics.acknowledged += 1,
+                (None, Outcome::Sent { .. }) => {
+                    send.acknowledged_at = Some(at);
+                    self.statistics.acknowledged += 1;
+                }
                 _ => {}
             }
         } else if ok {
@@ -310,6 +318,7 @@ impl History {
                     message: int(&asked.data, "seq"),
                     number: int(reply, "seq"),
                     text: (asked.kind == "message.edit").then(|| text(&asked.data, "text")),
+                    deletes: asked.kind == "message.delete" && asked.data["for_all"] == true,
                 });
             }
             "message.read" => {

@@ -1,12 +1,12 @@
 //! Proves the main promises from two witnesses: what clients recorded, frame by frame, and the database file. It knows
 //! the wire and the tables, and nothing of the server's code, so that both cannot be wrong in the same way.
 
-mod database;
+pub mod database;
 mod history;
 mod replay;
 mod verdict;
 
-pub use database::{Database, DirectPair, Message, PersonalRow};
+pub use database::Database;
 pub use history::History;
 
 use serde_json::Value;

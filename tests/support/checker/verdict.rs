@@ -146,8 +146,11 @@ fn blocks(history: &History, database: &Database, findings: &mut Vec<String>) {
             let sent_in_block =
                 send.is_some_and(|send| send.at > block.from && block.until.is_none_or(|until| send.at < until));
             let head = block.heads.get(&message.conversation);
-            // Once the block was lifted, what stands above the head may have come later.
-            let above_head = block.until.is_none() && head.is_some_and(|head| message.seq > *head);
+            // What came after the block was lifted may stand above that head, too.
+            let in_time = block.until.is_none_or(|until| {
+                send.and_then(|send| send.acknowledged_at).is_some_and(|acknowledged| acknowledged < until)
+            });
+            let above_head = in_time && head.is_some_and(|head| message.seq > *head);
             if sent_in_block || above_head {
                 let (user, seq) = (block.blocked, message.seq);
                 findings.push(format!("a message of {user} crossed the block: {}/{seq}", message.conversation));
@@ -164,7 +167,13 @@ fn changes(history: &History, database: &Database, index: &Index<'_>, findings: 
             findings.push(format!("a change of {place:?} was acknowledged, but there is no such message"));
             continue;
         };
-        if message.rev < change.number {
+        // A deletion or a reaction that changed nothing is answered with the head, whatever moved it there; what is
+        // under a message in the end is compared with what devices have.
+        let lost = match &change.text {
+            Some(_) => message.rev < change.number,
+            None => change.deletes && !message.deleted,
+        };
+        if lost {
             findings.push(format!("the change {} of {place:?} is lost: rev {}", change.number, message.rev));
         }
         if message.rev == change.number && change.text.as_ref().is_some_and(|text| *text != message.text) {

@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::model::Micros;
 use crate::store::writer::Writer;
-use crate::store::{Store, Tx};
+use crate::store::{Store, Tx, Use};
 
 /// The server's parts.
 #[derive(Debug)]
@@ -40,12 +40,16 @@ impl App {
     /// # Errors
     /// A sentence that says what to do.
     pub async fn open(config: Config) -> std::result::Result<Arc<App>, String> {
-        let store = Arc::new(Store::open(&config).await?);
+        let store = Arc::new(Store::open(&config, Use::Alone).await?);
         let auth = Auth::open(&config)?;
         let hub = Arc::new(Hub::new(&config));
         let bus = Arc::new(Bus::local(Arc::clone(&hub)));
         let epoch = store.epoch().await?;
-        let writer = Writer::start(Arc::clone(&store), Arc::clone(&bus), &config);
+        let told = Arc::clone(&bus);
+        let writer = Writer::start(Arc::clone(&store), &config, move |written| {
+            let notices = written.into_iter().map(|written| Notice::created(written.message, written.hidden_from));
+            told.publish(&notices.collect::<Vec<_>>());
+        });
         let limits = Limits::new(&config);
         Ok(Arc::new(App { config, store, writer, hub, bus, auth, limits, epoch }))
     }

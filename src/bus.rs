@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::error::CloseCode;
 use crate::feed;
 use crate::hub::{Hub, Which};
-use crate::model::{ConversationId, PersonalEntry, UserId};
+use crate::model::{ConversationId, Message, PersonalEntry, UserId};
 use crate::protocol::Event;
+use crate::protocol::events::MessageCreated;
 
 /// Something that happened, for the sockets it concerns.
 #[derive(Debug)]
@@ -80,6 +81,15 @@ pub enum Notice {
         /// Told to their sockets.
         code: CloseCode,
     },
+}
+
+impl Notice {
+    /// A message came, which nobody has seen yet.
+    pub fn created(message: Message, hidden_from: Vec<UserId>) -> Notice {
+        let (conversation, seq) = (message.conversation, message.seq);
+        let event = Event::MessageCreated(MessageCreated { conversation, seq, after: None, message });
+        Notice::Moved { conversation, seq, after: seq - 1, event, hidden_from }
+    }
 }
 
 /// The way from a commit to the sockets.

@@ -165,6 +165,10 @@ settings! {
     unread_cap: i64 = "100", "messages";
     /// Words in one search.
     search_words: usize = "8", "words";
+    /// Users one user may have blocked.
+    blocks_max: usize = "10000", "users";
+    /// Users that one look for candidates reads, those near and those whose place is not known each.
+    candidates_scanned: usize = "1000", "users";
     /// Youngest age to see others and be seen.
     minimum_age: i64 = "18", "years";
 
@@ -349,6 +353,23 @@ impl Config {
         SETTINGS.iter().map(|setting| (setting.name, (setting.get)(self)))
     }
 
+    /// The limits that a client should know, by name.
+    pub fn told_limits(&self) -> BTreeMap<&'static str, i64> {
+        let count = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
+        BTreeMap::from([
+            ("frame_max", count(self.frame_max)),
+            ("text_max", count(self.text_max)),
+            ("client_key_max", count(self.client_key_max)),
+            ("page_max", count(self.page_max)),
+            ("cursors_max", count(self.cursors_max)),
+            ("items_max", count(self.items_max)),
+            ("members_max", count(self.members_max)),
+            ("commands_per_s", i64::from(self.commands_per_s)),
+            ("commands_burst", i64::from(self.commands_burst)),
+            ("ping_ms", i64::try_from(self.ping_ms).unwrap_or(i64::MAX)),
+        ])
+    }
+
     /// Sets one setting by its name.
     ///
     /// # Errors
@@ -362,6 +383,12 @@ impl Config {
 /// The environment variable of a setting.
 pub fn variable(name: &str) -> String {
     format!("DUET_{}", name.to_uppercase())
+}
+
+/// The fault that a test planted, by the variable `DUET_PLANTED_FAULT`.
+#[cfg(feature = "planted-faults")]
+pub fn planted_fault() -> Option<crate::planted::Fault> {
+    crate::planted::Fault::named(&std::env::var("DUET_PLANTED_FAULT").ok()?)
 }
 
 /// A limit given in milliseconds.

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::config::Config;
 use crate::error::CloseCode;
-use crate::model::{Actor, ConversationId, SessionId, Stream, UserId};
+use crate::model::{Actor, ConversationId, Micros, SessionId, Stream, UserId};
 
 /// The sockets of this node.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct Socket {
     /// Who speaks here.
     pub actor: Actor,
     state: Mutex<State>,
+    /// When its token ends.
+    expires_at: AtomicI64,
     /// Rung when the outbox has something, a stream fell behind, or the socket must close.
     pub bell: Notify,
 }
@@ -134,6 +136,7 @@ impl Hub {
             id: self.next_socket.fetch_add(1, Ordering::Relaxed),
             actor,
             state: Mutex::new(State { starting: Some(HashSet::new()), ..State::default() }),
+            expires_at: AtomicI64::new(0),
             bell: Notify::new(),
         });
         let mut followers = self.streams.entry(Stream::Personal(actor.user)).or_default();
@@ -312,7 +315,9 @@ impl Hub {
         let followers = self.streams.get(&stream);
         let mut state = socket.lock();
         // A resume may have rewound the cursor, or the user may have left, while the page was read.
-        let (Some(followers), Some(Behind::At(cursor))) = (followers, state.behind.get(&stream).copied()) else { return };
+        let (Some(followers), Some(Behind::At(cursor))) = (followers, state.behind.get(&stream).copied()) else {
+            return;
+        };
         if cursor != from {
             return;
         }
@@ -346,6 +351,12 @@ impl Hub {
     /// Whether a user has a socket here.
     pub fn is_here(&self, user: UserId) -> bool {
         self.streams.contains_key(&Stream::Personal(user))
+    }
+
+    /// Who has a socket here.
+    pub fn actors(&self) -> Vec<Actor> {
+        let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));
+        personal.flat_map(|entry| entry.sockets.iter().map(|socket| socket.actor).collect::<Vec<_>>()).collect()
     }
 
     /// How many sockets are here.
@@ -400,6 +411,17 @@ impl Socket {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere must not take this socket's state with it: each change below is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the socket's token ends.
+    pub fn expires_at(&self) -> Micros {
+        self.expires_at.load(Ordering::Relaxed)
+    }
+
+    /// The socket has a token that ends then.
+    pub fn renewed(&self, expires_at: Micros) {
+        self.expires_at.store(expires_at, Ordering::Relaxed);
+        self.bell.notify_one();
     }
 
     /// Takes all that waits in the outbox.

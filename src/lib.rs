@@ -1,6 +1,54 @@
 //! duet: a WebSocket-first chat and matching server.
+//!
+//! The path of a message: [`socket`] reads a frame, [`protocol`] parses it, [`ops`] judges and does it through the
+//! [`store`], whose writer commits it; then the [`bus`] tells the [`feed`], which brings the event to the [`hub`], and
+//! the [`socket`] of each recipient writes it out. ARCHITECTURE.md has the map and the rules.
 
+pub mod app;
+pub mod auth;
+pub mod bus;
 pub mod config;
 pub mod error;
+pub mod feed;
+pub mod http;
+pub mod hub;
+pub mod limits;
+pub mod matching;
 pub mod model;
+pub mod operator;
+pub mod ops;
+pub mod planted;
 pub mod protocol;
+pub mod socket;
+pub mod store;
+pub mod text;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Serves until `shutdown` completes, then drains: stops accepting, sends the sockets away, lets what was begun finish.
+///
+/// # Errors
+/// A sentence that says why the server could not go on.
+pub async fn run(
+    app: Arc<app::App>,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> std::result::Result<(), String> {
+    let draining = CancellationToken::new();
+    let watching = tokio::spawn(operator::watch(Arc::clone(&app)));
+    let served = http::serve(app, listener, draining.clone());
+    tokio::pin!(served);
+    tokio::select! {
+        () = &mut served => {}
+        () = shutdown => {
+            draining.cancel();
+            served.await;
+        }
+    }
+    watching.abort();
+    Ok(())
+}

@@ -33,6 +33,7 @@ CREATE TABLE users (
     notifications_read BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX users_by_activity ON users (last_active_at);
+CREATE INDEX users_by_place ON users (cell_lat, cell_lon, last_active_at);
 
 CREATE TABLE interests (
     user_id BIGINT NOT NULL REFERENCES users (id),
@@ -158,5 +159,5 @@ CREATE TABLE reports (
     created_at  BIGINT NOT NULL
 );
 
--- The folded words of each text, kept apart from the text; deleted text leaves it.
-CREATE VIRTUAL TABLE message_search USING fts5 (folded, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 0');
+-- The folded words of each text and its conversation's id, kept apart from the text; deleted text leaves it.
+CREATE VIRTUAL TABLE message_search USING fts5 (folded, conversation, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 0');

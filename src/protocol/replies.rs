@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::events::WatermarkMoved;
 use crate::model::{
     Conversation, ConversationId, Match, Message, MessageId, Micros, PersonalEntry, Profile, ReportId, Session,
     SessionId, UserId, UserPresence, Watermark,
@@ -71,6 +72,8 @@ pub struct Resumed {
     pub gone: Vec<ConversationId>,
     /// The named conversations whose cursor lies above the head: forget what you have of them and load again.
     pub reset_conversations: Vec<ConversationId>,
+    /// How far the members of the named conversations that did not move have received and read.
+    pub watermarks: Vec<WatermarkMoved>,
 }
 
 /// Why cursors are worth nothing here.

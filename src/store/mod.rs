@@ -3,10 +3,22 @@
 //! Every function takes a [`Conn`], so that it can run alone or as one step of a transaction. A transaction goes
 //! *lock, judge, number, write*: see [`Store::begin`].
 
+pub mod accounts;
+pub mod audience;
+pub mod changes;
+pub mod conversations;
+pub mod inbox;
+pub mod messages;
+pub mod pairs;
+pub mod search;
+pub mod sessions;
 pub mod sqlite;
+pub mod streams;
+pub mod supervision;
+pub mod writer;
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
@@ -38,14 +50,23 @@ pub enum Conn {
     Sqlite(sqlite::SqliteConn),
 }
 
+/// How a process uses the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// As its server, or instead of it.
+    Alone,
+    /// For a moment, beside a server that may be running.
+    Beside,
+}
+
 impl Store {
     /// Opens the database that the settings name, brings its tables up to date and checks its durability settings.
     ///
     /// # Errors
     /// A sentence that says what to do.
-    pub async fn open(config: &Config) -> std::result::Result<Store, String> {
+    pub async fn open(config: &Config, how: Use) -> std::result::Result<Store, String> {
         if config.database_url.is_empty() || config.database_url.starts_with("sqlite:") {
-            return sqlite::Sqlite::open(config).await.map(Store::Sqlite);
+            return sqlite::Sqlite::open(config, how).await.map(Store::Sqlite);
         }
         Err(format!("--database-url {}: duet speaks sqlite: URLs only", config.database_url))
     }
@@ -54,6 +75,23 @@ impl Store {
     pub async fn read(&self) -> Result<Conn> {
         match self {
             Store::Sqlite(sqlite) => Ok(Conn::Sqlite(sqlite.reader().await?)),
+        }
+    }
+
+    /// A number that changes when another process wrote.
+    pub async fn foreign_writes(&self) -> Result<i64> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.foreign_writes().await,
+        }
+    }
+
+    /// Copies the whole database, as it stands at one moment, into a new file.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    pub async fn backup(&self, file: &std::path::Path) -> std::result::Result<(), String> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.backup(file).await,
         }
     }
 
@@ -72,6 +110,22 @@ impl Store {
     }
 }
 
+impl Conn {
+    /// Statements on this connection fail after a time, until [`Conn::never_stop`].
+    pub async fn stop_after(&mut self, time: Duration) -> Result<()> {
+        match self {
+            Conn::Sqlite(conn) => Ok(sqlite::stop_after(conn, time).await?),
+        }
+    }
+
+    /// Statements may take as long as they like again.
+    pub async fn never_stop(&mut self) -> Result<()> {
+        match self {
+            Conn::Sqlite(conn) => Ok(sqlite::never_stop(conn).await?),
+        }
+    }
+}
+
 /// A writing transaction. Dropped without a commit, it rolls back before anybody else gets the connection.
 #[derive(Debug)]
 pub struct Tx {
@@ -85,7 +139,9 @@ impl Tx {
     /// # Errors
     /// `unknown_outcome` where the commit may have happened, else what was wrong; then nothing was changed.
     pub async fn commit(mut self, then: impl FnOnce() + Send + 'static) -> Result<()> {
-        let Some(mut conn) = self.conn.take() else { return Err(Error::internal("a transaction without a connection")) };
+        let Some(mut conn) = self.conn.take() else {
+            return Err(Error::internal("a transaction without a connection"));
+        };
         let task = tokio::spawn(async move {
             match on!(&mut conn, c => sqlx::query("COMMIT").execute(c)) {
                 Ok(_) => {
@@ -150,6 +206,3 @@ pub(crate) fn json_list<T: serde::Serialize>(items: &[T]) -> String {
     // Lists of ids and plain rows have no failing Serialize.
     serde_json::to_string(items).unwrap_or_default()
 }
-
-/// The store as the parts of the server share it.
-pub type SharedStore = Arc<Store>;

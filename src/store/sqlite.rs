@@ -4,13 +4,14 @@ use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::Use;
 use crate::config::Config;
 use crate::error::Result;
 
@@ -26,8 +27,8 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 pub struct Sqlite {
     writer: Arc<Mutex<SqliteConnection>>,
     readers: SqlitePool,
-    /// Held for as long as this process uses the file.
-    _lock: File,
+    /// Held for as long as this process serves from the file.
+    _lock: Option<File>,
 }
 
 /// The writer, or one of the readers.
@@ -68,10 +69,14 @@ pub fn path(config: &Config) -> PathBuf {
 }
 
 impl Sqlite {
-    pub(super) async fn open(config: &Config) -> std::result::Result<Sqlite, String> {
+    pub(super) async fn open(config: &Config, how: Use) -> std::result::Result<Sqlite, String> {
         let path = path(config);
         let shown = path.display();
-        let lock = lock(&path)?;
+        let lock = match how {
+            Use::Alone => Some(lock(&path)?),
+            Use::Beside if path.exists() => None,
+            Use::Beside => return Err(format!("there is no database at {shown}: name the server's --data-dir")),
+        };
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -81,12 +86,14 @@ impl Sqlite {
             .busy_timeout(BUSY_WAIT)
             .statement_cache_capacity(256);
         let mut writer = options.connect().await.map_err(|cause| format!("cannot open {shown}: {cause}"))?;
-        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await.map_err(|cause| match cause {
-            sqlx::migrate::MigrateError::VersionMissing(version) => {
-                format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
-            }
-            other => format!("cannot bring the tables of {shown} up to date: {other}"),
-        })?;
+        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await.map_err(
+            |cause| match cause {
+                sqlx::migrate::MigrateError::VersionMissing(version) => {
+                    format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
+                }
+                other => format!("cannot bring the tables of {shown} up to date: {other}"),
+            },
+        )?;
         check_durable(&mut writer, &shown.to_string()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -103,6 +110,20 @@ impl Sqlite {
         Ok(SqliteConn::Reader(self.readers.acquire().await?))
     }
 
+    /// SQLite counts, for the writer's connection, the commits of all others.
+    pub(super) async fn foreign_writes(&self) -> Result<i64> {
+        let mut writer = self.writer.lock().await;
+        Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *writer).await?)
+    }
+
+    pub(super) async fn backup(&self, file: &std::path::Path) -> std::result::Result<(), String> {
+        let cannot = |cause: sqlx::Error| format!("cannot write {}: {cause}", file.display());
+        let mut reader = self.readers.acquire().await.map_err(cannot)?;
+        let target = file.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO $1").bind(target).execute(&mut *reader).await.map_err(cannot)?;
+        Ok(())
+    }
+
     pub(super) async fn writer(&self) -> SqliteConn {
         SqliteConn::Writer(Arc::clone(&self.writer).lock_owned().await)
     }
@@ -112,7 +133,8 @@ impl Sqlite {
 fn lock(path: &std::path::Path) -> std::result::Result<File, String> {
     let beside = path.with_extension("lock");
     let cannot = |cause: &dyn std::fmt::Display| format!("cannot write {}: {cause}", beside.display());
-    let file = File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -130,5 +152,21 @@ async fn check_durable(conn: &mut SqliteConnection, shown: &str) -> std::result:
     if journal != "wal" || synchronous != 2 {
         return Err(format!("{shown} does not keep its data safe: journal_mode={journal}, synchronous={synchronous}"));
     }
+    Ok(())
+}
+
+/// How many of SQLite's own steps lie between two looks at the clock.
+const STEPS: i32 = 10_000;
+
+/// Statements fail after a time.
+pub(super) async fn stop_after(conn: &mut SqliteConnection, time: Duration) -> std::result::Result<(), sqlx::Error> {
+    let deadline = Instant::now() + time;
+    conn.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < deadline);
+    Ok(())
+}
+
+/// Statements may take as long as they like again.
+pub(super) async fn never_stop(conn: &mut SqliteConnection) -> std::result::Result<(), sqlx::Error> {
+    conn.lock_handle().await?.remove_progress_handler();
     Ok(())
 }

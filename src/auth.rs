@@ -1,0 +1,294 @@
+//! Who somebody is: signed tokens and hashed passwords. Knows no transport and no database.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm as Argon2Kind, Argon2, Params, PasswordHash, Version};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Actor, Micros, SessionId, UserId};
+
+mod pool;
+mod secret;
+
+use pool::Pool;
+
+/// How far ahead another node's clock may be when it dates a token, in seconds.
+const CLOCK_SKEW_S: i64 = 5;
+/// No token of ours comes near it; a longer one is not worth decoding.
+const TOKEN_MAX: usize = 2048;
+/// A password is common when it alone is one of this many best-known words of a list.
+const COMMON_RANK: usize = 3000;
+/// A password that a guesser who knows the lists has in this many tries is common too ("aaaaaaaa", "abcdefgh").
+const COMMON_GUESSES: u64 = 10_000;
+
+/// The text of a password that anybody would guess.
+pub const TOO_COMMON: &str = "This password is too common.";
+/// The text of a password that is too short.
+pub const TOO_SHORT: &str = "This password is too short.";
+
+/// Microseconds in a second.
+pub const SECOND: Micros = 1_000_000;
+
+/// What signs and verifies.
+pub struct Auth {
+    signing: EncodingKey,
+    verifying: Vec<DecodingKey>,
+    validation: Validation,
+    argon2: Argon2<'static>,
+    /// Verified in place of the hash of a user who does not exist, so that both take the same time.
+    nobody: Arc<OnceLock<String>>,
+    pool: Pool,
+    password_min: usize,
+    password_max: usize,
+}
+
+/// Which of the two tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// Opens sockets and passes requests, for a short time.
+    Access,
+    /// Is exchanged for access tokens, for as long as the session lives.
+    Refresh,
+}
+
+/// What a token says. A token with anything more is not one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// Which of the two it is.
+    pub token_type: TokenKind,
+    /// Until when, in seconds since 1970.
+    pub exp: i64,
+    /// Since when, in seconds since 1970.
+    pub iat: i64,
+    /// Its own name: 32 hexadecimal digits.
+    pub jti: String,
+    /// The user, as text like the libraries of today write it; an integer, as they wrote it before, is read too.
+    #[serde(serialize_with = "as_text", deserialize_with = "text_or_number")]
+    pub user_id: i64,
+    /// The session.
+    pub sid: i64,
+}
+
+impl Claims {
+    /// Whom the token stands for.
+    pub fn actor(&self) -> Actor {
+        Actor { user: UserId(self.user_id), session: SessionId(self.sid) }
+    }
+}
+
+/// Why a token is refused. The texts are those that clients of the Django API know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFault {
+    /// Not ours, changed, or not a token at all.
+    Invalid,
+    /// Its time is over.
+    Expired,
+    /// An access token where a refresh token belongs, or the reverse.
+    WrongType,
+    /// Its session was ended, or it was replaced.
+    Ended,
+}
+
+impl TokenFault {
+    /// The sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            TokenFault::Invalid => "Token is invalid",
+            TokenFault::Expired => "Token is expired",
+            TokenFault::WrongType => "Token has wrong type",
+            TokenFault::Ended => "Token is blacklisted",
+        }
+    }
+}
+
+impl From<TokenFault> for Error {
+    fn from(fault: TokenFault) -> Error {
+        Error::new(ErrorCode::InvalidCredentials, fault.sentence())
+    }
+}
+
+impl Auth {
+    /// Settles the signing key and starts the hashing threads.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    pub fn open(config: &Config) -> std::result::Result<Auth, String> {
+        let key = secret::settle(config)?;
+        let mut verifying = vec![DecodingKey::from_secret(key.as_bytes())];
+        let previous = config.previous_secret.expose();
+        if !previous.is_empty() {
+            secret::judge(previous, "previous_secret")?;
+            verifying.push(DecodingKey::from_secret(previous.as_bytes()));
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        // Times are judged by the server's clock, below; the library would read its own.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        let params = Params::new(config.argon2_memory_kib, config.argon2_passes, 1, None)
+            .map_err(|cause| format!("argon2_memory_kib and argon2_passes cannot be used: {cause}"))?;
+        Ok(Auth {
+            signing: EncodingKey::from_secret(key.as_bytes()),
+            verifying,
+            validation,
+            argon2: Argon2::new(Argon2Kind::Argon2id, Version::V0x13, params),
+            nobody: Arc::new(OnceLock::new()),
+            pool: Pool::start(config.hash_workers, config.hash_queue)?,
+            password_min: config.password_min,
+            password_max: config.password_max,
+        })
+    }
+
+    /// Signs a token. The same claims give the same bytes.
+    pub fn sign(&self, claims: &Claims) -> Result<String> {
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.signing).map_err(Error::internal)
+    }
+
+    /// Reads a token, and refuses it unless every part of it is as we would have written it.
+    pub fn read(&self, token: &str, kind: TokenKind, now: Micros) -> std::result::Result<Claims, TokenFault> {
+        if token.len() > TOKEN_MAX {
+            return Err(TokenFault::Invalid);
+        }
+        let claims = self.verifying.iter().find_map(|key| self.read_with(token, key).transpose());
+        let claims = claims.ok_or(TokenFault::Invalid)??;
+        if claims.token_type != kind {
+            return Err(TokenFault::WrongType);
+        }
+        let now = now / SECOND;
+        if claims.iat > now + CLOCK_SKEW_S || claims.exp < claims.iat {
+            return Err(TokenFault::Invalid);
+        }
+        if claims.exp <= now {
+            return Err(TokenFault::Expired);
+        }
+        Ok(claims)
+    }
+
+    /// `None` where another key may have signed it.
+    fn read_with(&self, token: &str, key: &DecodingKey) -> std::result::Result<Option<Claims>, TokenFault> {
+        match jsonwebtoken::decode::<Claims>(token, key, &self.validation) {
+            // A header that names a key or an algorithm of its choice (kid, jku, jwk, ...) is not ours.
+            Ok(data) if data.header == Header::new(Algorithm::HS256) => Ok(Some(data.claims)),
+            Ok(_) => Err(TokenFault::Invalid),
+            Err(cause) if matches!(cause.kind(), ErrorKind::InvalidSignature) => Ok(None),
+            Err(_) => Err(TokenFault::Invalid),
+        }
+    }
+
+    /// The name of the refresh token that replaces another. The same for the same rotation, so that a client whose
+    /// answer was lost can be given it again; not to be guessed without the key.
+    pub fn successor(&self, jti: &str, rotated_at: Micros) -> Result<String> {
+        let message = format!("successor of {jti} at {rotated_at}");
+        let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &self.signing, Algorithm::HS256);
+        Ok(hex(&Sha256::digest(mac.map_err(Error::internal)?)[..16]))
+    }
+
+    /// Judges a new password: length, and that it is not one that anybody would try first.
+    pub async fn judge(&self, password: &str, username: &str) -> Result<()> {
+        self.check_size(password)?;
+        if password.chars().count() < self.password_min {
+            return Err(Error::field("password", TOO_SHORT));
+        }
+        let (password, username) = (password.to_owned(), username.to_owned());
+        match self.pool.run(move || is_common(&password, &username)).await? {
+            true => Err(Error::field("password", TOO_COMMON)),
+            false => Ok(()),
+        }
+    }
+
+    /// Hashes a password, on a thread of its own.
+    pub async fn hash(&self, password: &str) -> Result<String> {
+        self.check_size(password)?;
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        let hash = self.pool.run(move || hash(&argon2, &password)).await?;
+        hash.map_err(Error::internal)
+    }
+
+    /// Whether a password belongs to a hash; to `None` none does. Both take the same path and time.
+    pub async fn verify(&self, password: &str, stored: Option<&str>) -> Result<bool> {
+        self.check_size(password)?;
+        let (argon2, password, stored) = (self.argon2.clone(), password.to_owned(), stored.map(str::to_owned));
+        let nobody = Arc::clone(&self.nobody);
+        self.pool
+            .run(move || {
+                let known = stored.is_some();
+                // Made at the first login of all, known or not, so that no later one differs.
+                let nobody = nobody.get_or_init(|| hash(&argon2, "nobody has this password").unwrap_or_default());
+                let stored = stored.as_ref().unwrap_or(nobody);
+                let parsed = PasswordHash::new(stored);
+                parsed.is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok()) && known
+            })
+            .await
+    }
+
+    fn check_size(&self, password: &str) -> Result<()> {
+        if password.len() > self.password_max {
+            return Err(Error::too_long("password", self.password_max, "bytes"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth").finish_non_exhaustive()
+    }
+}
+
+fn hash(argon2: &Argon2<'_>, password: &str) -> std::result::Result<String, argon2::password_hash::Error> {
+    Ok(argon2.hash_password(password.as_bytes())?.to_string())
+}
+
+fn is_common(password: &str, username: &str) -> bool {
+    use zxcvbn::matching::patterns::MatchPattern;
+    let judged = zxcvbn::zxcvbn(password, &[username]);
+    let one_word = match judged.sequence() {
+        [one] => matches!(&one.pattern, MatchPattern::Dictionary(word) if word.rank <= COMMON_RANK),
+        _ => false,
+    };
+    one_word || judged.guesses() <= COMMON_GUESSES
+}
+
+/// A new name for a token: 128 random bits.
+pub fn new_jti() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(Error::internal)?;
+    Ok(hex(&bytes))
+}
+
+/// SHA-256 in hexadecimal digits. What is kept of a refresh token, so that the database does not hold one.
+pub fn digest(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn as_text<S: Serializer>(id: &i64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Number(i64),
+        Text(String),
+    }
+    match Id::deserialize(deserializer)? {
+        Id::Number(id) => Ok(id),
+        Id::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! Accounts: registering, profiles, preferences, the password, deleting.
+
+use super::sessions;
+use crate::app::App;
+use crate::bus::Notice;
+use crate::error::{Error, ErrorCode, Result};
+use crate::matching::age::{age_on, day_of, parse_birth_date};
+use crate::matching::place::{Cell, band_km};
+use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, Status, UserId};
+use crate::protocol::commands::{
+    AccountDelete, PasswordChange, PreferencesGet, PreferencesUpdate, ProfileGet, ProfileMe, ProfileUpdate, StatusSet,
+};
+use crate::protocol::replies::Done;
+use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
+use crate::store::{Conn, streams};
+use crate::text::{Username, clean, email};
+
+/// The text for a user name that somebody has.
+pub const NAME_TAKEN: &str = "Somebody else has this name.";
+
+/// Longest interest, in characters.
+const INTEREST_MAX: usize = 50;
+/// Oldest age that may be asked for, in years.
+const AGE_MAX: i64 = 120;
+/// Farthest distance that may be asked for, in kilometres: half the way round the Earth.
+const DISTANCE_MAX: i64 = 20_015;
+
+/// What somebody tells to register.
+#[derive(Debug)]
+pub struct Register<'a> {
+    /// The name wanted.
+    pub username: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// E-mail address; may be empty.
+    pub email: &'a str,
+    /// Given name; may be empty.
+    pub first_name: &'a str,
+    /// Family name; may be empty.
+    pub last_name: &'a str,
+}
+
+/// A new account, as it was written down.
+#[derive(Debug)]
+pub struct Registered {
+    /// Its id.
+    pub user: UserId,
+    /// The name, normalised.
+    pub username: String,
+    /// E-mail address.
+    pub email: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+}
+
+/// Opens an account.
+pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
+    let taken = || Error { field: Some("username".to_owned()), ..Error::new(ErrorCode::Taken, NAME_TAKEN) };
+    let username = Username::new(input.username)?;
+    let email = email("email", input.email)?;
+    let first_name = clean("first_name", input.first_name, app.config.name_max, false)?;
+    let last_name = clean("last_name", input.last_name, app.config.name_max, false)?;
+    app.auth.judge(input.password, &username.shown).await?;
+    // Asked before the hash is paid for; the insert decides.
+    if accounts::is_taken(&mut app.store.read().await?, &username.key).await? {
+        return Err(taken());
+    }
+    let hash = app.auth.hash(input.password).await?;
+    let mut tx = app.store.begin().await?;
+    let new = NewUser {
+        username: &username.shown,
+        username_key: &username.key,
+        password_hash: &hash,
+        email: &email,
+        first_name: &first_name,
+        last_name: &last_name,
+    };
+    let user = accounts::insert(&mut tx, &new, app.now()).await?.ok_or_else(taken)?;
+    app.commit(tx, Vec::new()).await?;
+    tracing::info!(%user, "registered");
+    Ok(Registered { user, username: username.shown, email, first_name, last_name })
+}
+
+/// The caller's own account.
+pub async fn me(app: &App, actor: Actor, _input: ProfileMe) -> Result<OwnProfile> {
+    own(&mut app.store.read().await?, actor.user).await
+}
+
+async fn own(conn: &mut Conn, user: UserId) -> Result<OwnProfile> {
+    accounts::own(conn, user).await?.ok_or_else(no_user)
+}
+
+/// What the caller may see of a user. Unknown, deleted, disabled and blocked look alike.
+pub async fn get(app: &App, actor: Actor, input: ProfileGet) -> Result<Profile> {
+    let mut conn = app.store.read().await?;
+    let seen = accounts::seen(&mut conn, actor.user, input.user).await?.ok_or_else(no_user)?;
+    let interests = accounts::interests(&mut conn, seen.id).await?;
+    let reader_cell = accounts::cell(&mut conn, actor.user).await?;
+    Ok(render(app, seen, interests, reader_cell))
+}
+
+fn no_user() -> Error {
+    Error::not_found("user")
+}
+
+fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Option<(i64, i64)>) -> Profile {
+    let today = day_of(app.now());
+    let birth = seen.birth_date.as_deref().and_then(|text| parse_birth_date(text, today));
+    let cell = |(lat, lon)| Cell { lat, lon };
+    let distance_km = match (reader_cell, seen.cell_lat.zip(seen.cell_lon)) {
+        (Some(reader), Some(user)) => Some(band_km(cell(reader), cell(user))),
+        _ => None,
+    };
+    Profile {
+        id: seen.id,
+        presence: presence(seen.acquainted && app.hub.is_here(seen.id), seen.status),
+        username: seen.username,
+        first_name: seen.first_name,
+        last_name: seen.last_name,
+        bio: seen.bio,
+        age: birth.map(|birth| age_on(birth, today)),
+        gender: seen.gender,
+        interests,
+        location: seen.location,
+        distance_km,
+    }
+}
+
+fn presence(here: bool, status: Status) -> Presence {
+    match status {
+        Status::Online if here => Presence::Online,
+        Status::Away if here => Presence::Away,
+        Status::Busy if here => Presence::Busy,
+        _ => Presence::Offline,
+    }
+}
+
+/// Changes what is named of the caller's profile.
+pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<OwnProfile> {
+    let interests = match &input.interests {
+        Some(names) => Some(clean_interests(names, app.config.interests_max)?),
+        None => None,
+    };
+    let change = clean_change(app, input)?;
+    let mut tx = app.store.begin().await?;
+    let before = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
+    accounts::update(&mut tx, actor.user, &change).await?;
+    if let Some(interests) = &interests {
+        accounts::set_interests(&mut tx, actor.user, interests).await?;
+    }
+    let after = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
+    // A change that changes nothing takes no number.
+    if before != after {
+        let now = app.now();
+        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
+    }
+    Ok(after.0)
+}
+
+fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
+    let config = &app.config;
+    let line = |field: &str, text: Option<String>| {
+        text.map(|text| clean(field, text.trim(), config.name_max, false)).transpose()
+    };
+    let birth_date = match input.birth_date.as_deref() {
+        None | Some("") => input.birth_date,
+        Some(text) => {
+            let birth = parse_birth_date(text, day_of(app.now()));
+            let birth = birth.ok_or_else(|| Error::field("birth_date", "Not a possible birth date, YYYY-MM-DD."))?;
+            Some(birth.to_string())
+        }
+    };
+    let cell = match input.place {
+        None => None,
+        Some(place) => {
+            let cell = Cell::of(place.latitude, place.longitude);
+            let cell = cell.ok_or_else(|| Error::field("place", "No such point on Earth."))?;
+            Some((cell.lat, cell.lon))
+        }
+    };
+    Ok(ProfileChange {
+        email: input.email.map(|text| email("email", text.trim())).transpose()?,
+        first_name: line("first_name", input.first_name)?,
+        last_name: line("last_name", input.last_name)?,
+        bio: input.bio.map(|text| clean("bio", &text, config.bio_max, true)).transpose()?,
+        birth_date,
+        gender: input.gender,
+        location: line("location", input.location)?,
+        cell,
+    })
+}
+
+/// Lower case, sorted, each once.
+fn clean_interests(names: &[String], most: usize) -> Result<Vec<String>> {
+    if names.len() > most {
+        return Err(Error::too_long("interests", most, "interests"));
+    }
+    let mut cleaned = Vec::with_capacity(names.len());
+    for (at, name) in names.iter().enumerate() {
+        let field = format!("interests[{at}]");
+        let name = clean(&field, name.trim(), INTEREST_MAX, false)?.to_lowercase();
+        if name.is_empty() {
+            return Err(Error::field(field, "An interest is not empty."));
+        }
+        cleaned.push(name);
+    }
+    cleaned.sort();
+    cleaned.dedup();
+    Ok(cleaned)
+}
+
+/// Whom the caller looks for.
+pub async fn preferences(app: &App, actor: Actor, _input: PreferencesGet) -> Result<Preferences> {
+    accounts::preferences(&mut app.store.read().await?, actor.user).await?.ok_or_else(no_user)
+}
+
+/// Changes what is named of whom the caller looks for.
+pub async fn update_preferences(app: &App, actor: Actor, input: PreferencesUpdate) -> Result<Preferences> {
+    let mut tx = app.store.begin().await?;
+    let before = accounts::preferences(&mut tx, actor.user).await?.ok_or_else(no_user)?;
+    let after = Preferences {
+        age_min: input.age_min.unwrap_or(before.age_min),
+        age_max: input.age_max.unwrap_or(before.age_max),
+        distance_km: input.distance_km.unwrap_or(before.distance_km),
+        genders: input.genders.map_or(before.genders.clone(), sorted),
+    };
+    check_preferences(&after, app.config.minimum_age)?;
+    if before != after {
+        let now = app.now();
+        accounts::set_preferences(&mut tx, actor.user, &after).await?;
+        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
+    }
+    Ok(after)
+}
+
+fn sorted(mut genders: Vec<Gender>) -> Vec<Gender> {
+    genders.sort();
+    genders.dedup();
+    genders
+}
+
+fn check_preferences(wanted: &Preferences, youngest: i64) -> Result<()> {
+    let ages = youngest..=AGE_MAX;
+    if !ages.contains(&wanted.age_min) {
+        return Err(Error::field("age_min", format!("From {youngest} to {AGE_MAX}.")));
+    }
+    if !ages.contains(&wanted.age_max) || wanted.age_max < wanted.age_min {
+        return Err(Error::field("age_max", format!("From age_min to {AGE_MAX}.")));
+    }
+    if !(1..=DISTANCE_MAX).contains(&wanted.distance_km) {
+        return Err(Error::field("distance_km", format!("From 1 to {DISTANCE_MAX}.")));
+    }
+    if wanted.genders.is_empty() {
+        return Err(Error::field("genders", "At least one."));
+    }
+    Ok(())
+}
+
+/// Chooses what the caller is seen as while connected.
+pub async fn set_status(app: &App, actor: Actor, input: StatusSet) -> Result<Done> {
+    let mut tx = app.store.begin().await?;
+    if own(&mut tx, actor.user).await?.status != input.status {
+        let now = app.now();
+        accounts::set_status(&mut tx, actor.user, input.status).await?;
+        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
+    }
+    Ok(Done {})
+}
+
+/// Checks the password that confirms something on an open session; answers the hash that it was checked against.
+pub(super) async fn confirm(app: &App, user: UserId, field: &str, password: &str) -> Result<String> {
+    let known = accounts::credentials_of(&mut app.store.read().await?, user).await?.ok_or_else(no_user)?;
+    let attempt = app.limits.confirmation(user).map_err(Error::rate_limited)?;
+    match app.auth.verify(password, Some(&known.password_hash)).await {
+        Ok(true) => {
+            attempt.succeeded();
+            Ok(known.password_hash)
+        }
+        Ok(false) => Err(wrong_password(field)),
+        Err(error) => {
+            attempt.undone();
+            Err(error)
+        }
+    }
+}
+
+fn wrong_password(field: &str) -> Error {
+    Error { field: Some(field.to_owned()), ..Error::new(ErrorCode::WrongPassword, "This is not your password.") }
+}
+
+/// Changes the caller's password and ends their other sessions.
+pub async fn change_password(app: &App, actor: Actor, input: PasswordChange) -> Result<Done> {
+    let of_new = |error: Error| Error { field: error.field.map(|_| "new".to_owned()), ..error };
+    let known = accounts::credentials_of(&mut app.store.read().await?, actor.user).await?.ok_or_else(no_user)?;
+    app.auth.judge(&input.new, &known.username).await.map_err(of_new)?;
+    let checked = confirm(app, actor.user, "old", &input.old).await?;
+    let hash = app.auth.hash(&input.new).await.map_err(of_new)?;
+    let mut tx = app.store.begin().await?;
+    unchanged(&mut tx, actor.user, &checked, "old").await?;
+    accounts::set_password_hash(&mut tx, actor.user, &hash).await?;
+    let notices = sessions::end_all(&mut tx, actor.user, Some(actor.session), app.now()).await?;
+    app.commit(tx, notices).await?;
+    tracing::info!(user = %actor.user, "password changed");
+    Ok(Done {})
+}
+
+/// Another change may have come first while the hash was computed.
+async fn unchanged(tx: &mut Conn, user: UserId, checked: &str, field: &str) -> Result<()> {
+    let now = accounts::credentials_of(tx, user).await?.ok_or_else(no_user)?;
+    if now.password_hash == checked { Ok(()) } else { Err(wrong_password(field)) }
+}
+
+/// Deletes the caller's account: emptied, signed out everywhere, and gone for everybody who knew it, in one
+/// transaction. Its messages keep their places, without their texts.
+pub async fn delete(app: &App, actor: Actor, input: AccountDelete) -> Result<Done> {
+    let checked = confirm(app, actor.user, "password", &input.password).await?;
+    let (user, now) = (actor.user, app.now());
+    let mut tx = app.store.begin().await?;
+    unchanged(&mut tx, user, &checked, "password").await?;
+    let mut notices = sessions::end_all(&mut tx, user, None, now).await?;
+    for other in accounts::acquaintances(&mut tx, user).await? {
+        let entry = streams::append_personal(&mut tx, other, PersonalKind::UserGone, user.0, now).await?;
+        notices.push(Notice::Personal { user: other, entry });
+    }
+    accounts::empty(&mut tx, user, now).await?;
+    app.commit(tx, notices).await?;
+    tracing::info!(%user, "account deleted");
+    Ok(Done {})
+}

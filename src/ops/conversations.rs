@@ -1,0 +1,134 @@
+//! Opening direct conversations, listing, and a member's own settings.
+
+use crate::app::App;
+use crate::bus::Notice;
+use crate::config::ContactPolicy;
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Actor, Conversation, ConversationId, PersonalKind, UserId};
+use crate::protocol::commands::{
+    ConversationArchive, ConversationGet, ConversationList, ConversationMute, ConversationOpen,
+};
+use crate::protocol::replies::{Conversations, Done};
+use crate::store::conversations::{self, ListPosition};
+use crate::store::{Conn, Tx, pairs, streams};
+
+/// Opens the direct conversation with a user, or finds it.
+pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Conversation> {
+    let (me, other) = (actor.user, input.user);
+    if me == other {
+        return Err(Error::field("user", "You cannot talk with yourself."));
+    }
+    let known = conversations::direct(&mut app.store.read().await?, me, other).await?;
+    if let Some(id) = known {
+        return one(app, me, id).await;
+    }
+    app.limits.direct(me).map_err(Error::rate_limited)?;
+    let mut tx = app.store.begin().await?;
+    let pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
+    if pair.side(other).blocked_at.is_some() || !pairs::both_live(&mut tx, me, other).await? {
+        return Err(Error::not_found("user"));
+    }
+    if pair.side(me).blocked_at.is_some() {
+        return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+    }
+    // Asked again under the lock: the other side may have opened it in between.
+    if let Some(id) = conversations::direct(&mut tx, me, other).await? {
+        drop(tx);
+        return one(app, me, id).await;
+    }
+    if app.config.contact_policy == ContactPolicy::Match && !pair.is_matched() {
+        return Err(Error::new(ErrorCode::MatchRequired, "Here only matches can talk."));
+    }
+    let at = app.now();
+    let id = conversations::create_direct(&mut tx, me, other, at).await?;
+    let mut notices = Vec::new();
+    for user in [me, other] {
+        gained(app, &mut tx, user, id, &mut notices).await?;
+    }
+    app.commit(tx, notices).await?;
+    one(app, me, id).await
+}
+
+/// A user came into a conversation: an entry for their personal stream, and their sockets follow it.
+pub(super) async fn gained(
+    app: &App,
+    tx: &mut Tx,
+    user: UserId,
+    conversation: ConversationId,
+    notices: &mut Vec<Notice>,
+) -> Result<()> {
+    let entry = streams::append_personal(tx, user, PersonalKind::ConversationGained, conversation.0, app.now()).await?;
+    notices.push(Notice::Personal { user, entry });
+    notices.push(Notice::Joined { conversation, user });
+    Ok(())
+}
+
+async fn one(app: &App, reader: UserId, id: ConversationId) -> Result<Conversation> {
+    let mut conn = app.store.read().await?;
+    let config = &app.config;
+    let members_max = config.members_max.max(config.members_listed);
+    let mut views = conversations::view(&mut conn, reader, &[id], members_max, config.unread_cap).await?;
+    views.pop().ok_or_else(|| Error::not_found("conversation"))
+}
+
+/// One conversation with all its members.
+pub async fn get(app: &App, actor: Actor, input: ConversationGet) -> Result<Conversation> {
+    one(app, actor.user, input.conversation).await
+}
+
+/// The conversations of a user, the latest first.
+pub async fn list(app: &App, actor: Actor, input: ConversationList) -> Result<Conversations> {
+    let limit = super::page_size(app, input.limit)?;
+    let after = input.after.as_deref().map(position).transpose()?;
+    let mut conn: Conn = app.store.read().await?;
+    let page = conversations::list(&mut conn, actor.user, input.archived, after, limit).await?;
+    let ids: Vec<ConversationId> = page.iter().map(|position| position.id).collect();
+    let config = &app.config;
+    let conversations =
+        conversations::view(&mut conn, actor.user, &ids, config.members_listed, config.unread_cap).await?;
+    let last = page.last().filter(|_| page.len() == limit);
+    let next = last.map(|position| format!("{}.{}", position.updated_at, position.id));
+    Ok(Conversations { conversations, next })
+}
+
+fn position(text: &str) -> Result<ListPosition> {
+    let parsed = text.split_once('.').and_then(|(updated_at, id)| {
+        Some(ListPosition { updated_at: updated_at.parse().ok()?, id: ConversationId(id.parse().ok()?) })
+    });
+    parsed.ok_or_else(|| Error::field("after", "Give the `next` of the page before, unchanged."))
+}
+
+/// Asks for no notifications until a time.
+pub async fn mute(app: &App, actor: Actor, input: ConversationMute) -> Result<Done> {
+    if input.until < 0 {
+        return Err(Error::field("until", "At least 0."));
+    }
+    settings(app, actor, input.conversation, Some(input.until), None, false).await
+}
+
+/// Puts a conversation away, or takes it back.
+pub async fn archive(app: &App, actor: Actor, input: ConversationArchive) -> Result<Done> {
+    settings(app, actor, input.conversation, None, Some(input.archived), false).await
+}
+
+/// Changes a member's own settings and tells the member's other devices.
+pub(super) async fn settings(
+    app: &App,
+    actor: Actor,
+    conversation: ConversationId,
+    muted_until: Option<i64>,
+    archived: Option<bool>,
+    hide: bool,
+) -> Result<Done> {
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    let hidden_seq = hide.then_some(membership.head);
+    let changed =
+        conversations::set_settings(&mut tx, conversation, actor.user, muted_until, archived, hidden_seq).await?;
+    if changed {
+        let (kind, at) = (PersonalKind::ConversationChanged, app.now());
+        let entry = streams::append_personal(&mut tx, actor.user, kind, conversation.0, at).await?;
+        app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
+    }
+    Ok(Done {})
+}

@@ -1,0 +1,251 @@
+//! Groups: creating, renaming, members, roles, leaving. Every change that the members share is a message of its kind.
+
+use crate::app::App;
+use crate::bus::Notice;
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Actor, Conversation, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, UserId};
+use crate::ops::{conversations as own, messages};
+use crate::protocol::commands::{
+    ConversationCreate, ConversationGet, ConversationLeave, ConversationRename, MemberAdd, MemberRemove, MemberRole,
+};
+use crate::protocol::replies::{Changed, Done};
+use crate::store::{Conn, Tx, conversations, pairs, streams};
+use crate::text;
+
+/// Creates a group. A repeat with the same key finds it again.
+pub async fn create(app: &App, actor: Actor, input: ConversationCreate) -> Result<Conversation> {
+    let title = group_title(app, &input.title)?;
+    super::distinct(app, "members", &input.members)?;
+    if let Some(key) = &input.client_key {
+        messages::client_key(app, key)?;
+    }
+    let me = actor.user;
+    let others: Vec<UserId> = input.members.iter().copied().filter(|user| *user != me).collect();
+    let mut tx = app.store.begin().await?;
+    if let Some(key) = &input.client_key
+        && let Some(id) = conversations::created_under(&mut tx, me, key).await?
+    {
+        drop(tx);
+        return own::get(app, actor, ConversationGet { conversation: id }).await;
+    }
+    may_meet(app, &mut tx, "members", me, &[me], &others).await?;
+    let at = app.now();
+    let id = conversations::create_group(&mut tx, me, &title, input.client_key.as_deref(), at).await?;
+    let mut notices = Vec::new();
+    for user in std::iter::once(me).chain(others.iter().copied()) {
+        let role = if user == me { Role::Owner } else { Role::Member };
+        conversations::add_member(&mut tx, id, user, role, 0).await?;
+        own::gained(app, &mut tx, user, id, &mut notices).await?;
+    }
+    conversations::count_members(&mut tx, id).await?;
+    let created = conversations::append_change(&mut tx, id, me, MessageKind::Created, &title, None, at).await?;
+    notices.push(Notice::created(created, Vec::new()));
+    app.commit(tx, notices).await?;
+    own::get(app, actor, ConversationGet { conversation: id }).await
+}
+
+fn group_title(app: &App, title: &str) -> Result<String> {
+    let title = text::clean("title", title.trim(), app.config.name_max, false)?;
+    match title.is_empty() {
+        true => Err(Error::field("title", "A group needs a title.")),
+        false => Ok(title),
+    }
+}
+
+/// Whether newcomers may come together with those who are there: all exist, the group stays within its limit, and
+/// nobody meets somebody with a block between them. To the one who asks, a user who blocked them does not exist.
+async fn may_meet(
+    app: &App,
+    tx: &mut Conn,
+    field: &'static str,
+    asker: UserId,
+    present: &[UserId],
+    newcomers: &[UserId],
+) -> Result<()> {
+    let members_max = app.config.members_max;
+    if present.len() + newcomers.len() > members_max {
+        return Err(Error::new(ErrorCode::LimitReached, format!("A group has at most {members_max} members.")));
+    }
+    let nobody = |place: usize| Error { field: Some(format!("{field}[{place}]")), ..Error::not_found("user") };
+    for (place, user) in newcomers.iter().enumerate() {
+        if !pairs::both_live(tx, asker, *user).await? {
+            return Err(nobody(place));
+        }
+    }
+    let all: Vec<UserId> = present.iter().chain(newcomers).copied().collect();
+    for (place, user) in newcomers.iter().enumerate() {
+        let blocks = conversations::blocks_among(tx, *user, &all).await?;
+        if blocks.iter().any(|block| (block.by, block.of) == (*user, asker)) {
+            return Err(nobody(place));
+        }
+        if blocks.iter().any(|block| block.by == asker) {
+            return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+        }
+        if !blocks.is_empty() {
+            return Err(Error::forbidden("Not all of these users can be in one group."));
+        }
+    }
+    Ok(())
+}
+
+/// Gives a group another title.
+pub async fn rename(app: &App, actor: Actor, input: ConversationRename) -> Result<Changed> {
+    let title = group_title(app, &input.title)?;
+    let conversation = input.conversation;
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    membership.at_least(Role::Admin)?;
+    if membership.title == title {
+        return Ok(Changed { conversation, seq: membership.head });
+    }
+    conversations::set_title(&mut tx, conversation, &title).await?;
+    let notices = change(app, &mut tx, conversation, actor.user, MessageKind::Renamed, &title, None).await?;
+    commit(app, tx, conversation, notices).await
+}
+
+/// Writes a change as a message, and the notice of it.
+async fn change(
+    app: &App,
+    tx: &mut Tx,
+    conversation: ConversationId,
+    actor: UserId,
+    kind: MessageKind,
+    text: &str,
+    subject: Option<UserId>,
+) -> Result<Vec<Notice>> {
+    let message = conversations::append_change(tx, conversation, actor, kind, text, subject, app.now()).await?;
+    let hidden_from = conversations::hidden_from(tx, conversation, actor, message.seq).await?;
+    Ok(vec![Notice::created(message, hidden_from)])
+}
+
+/// Commits, and answers the number that the group came to.
+async fn commit(app: &App, tx: Tx, conversation: ConversationId, notices: Vec<Notice>) -> Result<Changed> {
+    let moved = notices.iter().rev().find_map(|notice| match notice {
+        Notice::Moved { seq, .. } => Some(*seq),
+        _ => None,
+    });
+    app.commit(tx, notices).await?;
+    Ok(Changed { conversation, seq: moved.unwrap_or_default() })
+}
+
+/// Brings users into a group. Those who are there already are passed over.
+pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
+    super::distinct(app, "users", &input.users)?;
+    let conversation = input.conversation;
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    membership.at_least(Role::Admin)?;
+    let present: Vec<UserId> =
+        conversations::members_by_rank(&mut tx, conversation).await?.into_iter().map(|(user, _)| user).collect();
+    let newcomers: Vec<UserId> = input.users.into_iter().filter(|user| !present.contains(user)).collect();
+    if newcomers.is_empty() {
+        return Ok(Changed { conversation, seq: membership.head });
+    }
+    may_meet(app, &mut tx, "users", actor.user, &present, &newcomers).await?;
+    let mut notices = Vec::new();
+    for user in newcomers {
+        // The message that tells of it is the newcomer's first.
+        let head = conversations::membership(&mut tx, conversation, actor.user).await?.head;
+        conversations::add_member(&mut tx, conversation, user, Role::Member, head).await?;
+        own::gained(app, &mut tx, user, conversation, &mut notices).await?;
+        notices.extend(change(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, "", Some(user)).await?);
+    }
+    conversations::count_members(&mut tx, conversation).await?;
+    commit(app, tx, conversation, notices).await
+}
+
+/// Takes a user out of a group.
+pub async fn remove(app: &App, actor: Actor, input: MemberRemove) -> Result<Changed> {
+    let MemberRemove { conversation, user } = input;
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    membership.at_least(Role::Admin)?;
+    if user == actor.user {
+        return Err(Error::field("user", "Leave with conversation.leave."));
+    }
+    let target = conversations::membership(&mut tx, conversation, user).await.map_err(|error| match error.code {
+        ErrorCode::NotFound => Error::not_found("member"),
+        _ => error,
+    })?;
+    if target.role >= membership.role && membership.role != Role::Owner {
+        return Err(Error::forbidden("Your role in this group does not allow it."));
+    }
+    let mut notices = lost(app, &mut tx, user, conversation).await?;
+    notices.extend(change(app, &mut tx, conversation, actor.user, MessageKind::MemberRemoved, "", Some(user)).await?);
+    commit(app, tx, conversation, notices).await
+}
+
+/// A user is no longer in a conversation: their sockets stop following it before anything else is told there.
+async fn lost(app: &App, tx: &mut Tx, user: UserId, conversation: ConversationId) -> Result<Vec<Notice>> {
+    conversations::remove_member(tx, conversation, user).await?;
+    conversations::count_members(tx, conversation).await?;
+    let entry = streams::append_personal(tx, user, PersonalKind::ConversationLost, conversation.0, app.now()).await?;
+    Ok(vec![Notice::Left { conversation, user }, Notice::Personal { user, entry }])
+}
+
+/// Gives a member a role. An owner who gives away ownership stays an owner; a group always keeps one.
+pub async fn role(app: &App, actor: Actor, input: MemberRole) -> Result<Changed> {
+    let MemberRole { conversation, user, role } = input;
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    membership.at_least(Role::Owner)?;
+    let members = conversations::members_by_rank(&mut tx, conversation).await?;
+    let Some((_, before)) = members.iter().find(|(member, _)| *member == user).copied() else {
+        return Err(Error::not_found("member"));
+    };
+    if before == role {
+        return Ok(Changed { conversation, seq: membership.head });
+    }
+    let owners = members.iter().filter(|(_, role)| *role == Role::Owner).count();
+    if before == Role::Owner && owners == 1 {
+        return Err(Error::forbidden("A group keeps at least one owner. Make somebody else an owner first."));
+    }
+    conversations::set_role(&mut tx, conversation, user, role).await?;
+    let named = match role {
+        Role::Owner => "owner",
+        Role::Admin => "admin",
+        Role::Member => "member",
+    };
+    let notices = change(app, &mut tx, conversation, actor.user, MessageKind::RoleChanged, named, Some(user)).await?;
+    commit(app, tx, conversation, notices).await
+}
+
+/// Leaves a group; a direct conversation is hidden from the list until its next message.
+pub async fn leave(app: &App, actor: Actor, input: ConversationLeave) -> Result<Done> {
+    let conversation = input.conversation;
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    if membership.kind == ConversationKind::Direct {
+        drop(tx);
+        return own::settings(app, actor, conversation, None, None, true).await;
+    }
+    let notices = leave_group(app, &mut tx, actor.user, conversation).await?;
+    app.commit(tx, notices).await?;
+    Ok(Done {})
+}
+
+/// Takes a user out of all groups, as the deletion of their account does.
+pub(super) async fn leave_all(app: &App, tx: &mut Tx, user: UserId) -> Result<Vec<Notice>> {
+    let mut notices = Vec::new();
+    for group in conversations::groups_of(tx, user).await? {
+        notices.extend(leave_group(app, tx, user, group).await?);
+    }
+    Ok(notices)
+}
+
+async fn leave_group(app: &App, tx: &mut Tx, user: UserId, group: ConversationId) -> Result<Vec<Notice>> {
+    let members = conversations::members_by_rank(tx, group).await?;
+    let mut notices = lost(app, tx, user, group).await?;
+    notices.extend(change(app, tx, group, user, MessageKind::MemberLeft, "", None).await?);
+    let was_owner = members.iter().any(|(member, role)| *member == user && *role == Role::Owner);
+    let mut others = members.iter().filter(|(member, _)| *member != user);
+    let owned = others.clone().any(|(_, role)| *role == Role::Owner);
+    if was_owner
+        && !owned
+        && let Some((heir, _)) = others.next()
+    {
+        conversations::set_role(tx, group, *heir, Role::Owner).await?;
+        notices.extend(change(app, tx, group, user, MessageKind::RoleChanged, "owner", Some(*heir)).await?);
+    }
+    Ok(notices)
+}

@@ -1,0 +1,200 @@
+//! Sending, changing and reading messages.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::bus::Notice;
+use crate::error::{Error, Result};
+use crate::model::{Actor, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, UserId, Watermark};
+use crate::protocol::Event;
+use crate::protocol::commands::{
+    MessageDelete, MessageDelivered, MessageEdit, MessageHistory, MessageRead, MessageSearch, MessageSend,
+};
+use crate::protocol::events::{MessageDeleted, MessageEdited, WatermarkMoved};
+use crate::protocol::replies::{Changed, Done, Found, History, Sent};
+use crate::store::messages::Side;
+use crate::store::writer::NewMessage;
+use crate::store::{Conn, Tx, changes, conversations, messages, search, streams};
+use crate::text;
+
+/// Sends a message. Returns after its commit.
+pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
+    let text = message_text(app, &input.text)?;
+    if let Some(key) = &input.client_key {
+        client_key(app, key)?;
+    }
+    let MessageSend { conversation, reply_to, client_key, .. } = input;
+    let folded = text::fold(&text);
+    let message = NewMessage { sender: actor.user, conversation, text, reply_to, client_key, folded, at: app.now() };
+    let placed = app.writer.send(message).await?;
+    Ok(Sent { id: placed.id, conversation, seq: placed.seq, sent_at: placed.sent_at })
+}
+
+/// A text as it is kept, or why it cannot be.
+fn message_text(app: &App, text: &str) -> Result<String> {
+    let text = text::clean("text", text, app.config.text_max, true)?;
+    match text.trim().is_empty() {
+        true => Err(Error::field("text", "Say something.")),
+        false => Ok(text),
+    }
+}
+
+/// Refuses a key that could not be kept as it is.
+pub(super) fn client_key(app: &App, key: &str) -> Result<()> {
+    let bytes_max = app.config.client_key_max;
+    match key.len() {
+        0 => Err(Error::field("client_key", "Leave it out, or say something.")),
+        len if len > bytes_max => Err(Error::too_long("client_key", bytes_max, "bytes")),
+        _ => text::clean("client_key", key, bytes_max, false).map(drop),
+    }
+}
+
+/// Gives a message of one's own another text.
+pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed> {
+    let MessageEdit { conversation, seq, text } = input;
+    let text = message_text(app, &text)?;
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    let stored = changes::stored(&mut tx, actor.user, conversation, seq, membership.joined_seq).await?;
+    if stored.sender_id != actor.user || stored.kind != MessageKind::Text {
+        return Err(Error::forbidden("Only its author may change a message."));
+    }
+    if stored.deleted_at.is_some() {
+        return Err(Error::not_found("message"));
+    }
+    membership.may_write()?;
+    if stored.text == text {
+        return Ok(Changed { conversation, seq: membership.head });
+    }
+    let at = app.now();
+    let rev = changes::edit(&mut tx, conversation, stored.id, &text, &text::fold(&text), at).await?;
+    let event = Event::MessageEdited(MessageEdited { conversation, seq: rev, message: seq, text, edited_at: at });
+    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, event).await
+}
+
+/// Deletes a message: for oneself, or for all.
+pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Changed> {
+    let MessageDelete { conversation, seq, for_all } = input;
+    let mut tx = app.store.begin().await?;
+    let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
+    let stored = changes::stored(&mut tx, actor.user, conversation, seq, membership.joined_seq).await?;
+    let unchanged = Changed { conversation, seq: membership.head };
+    if !for_all {
+        if !changes::remove_for(&mut tx, actor.user, conversation, seq).await? {
+            return Ok(unchanged);
+        }
+        let (kind, at) = (PersonalKind::MessageRemoved, app.now());
+        let entry = streams::append_personal(&mut tx, actor.user, kind, stored.id.0, at).await?;
+        app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
+        return Ok(unchanged);
+    }
+    if stored.kind != MessageKind::Text {
+        return Err(Error::forbidden("What happened to the group cannot be deleted."));
+    }
+    if stored.sender_id != actor.user && membership.at_least(Role::Admin).is_err() {
+        return Err(Error::forbidden("Only its author or an admin of the group may delete a message for all."));
+    }
+    if stored.deleted_at.is_some() {
+        return Ok(unchanged);
+    }
+    membership.may_write()?;
+    let rev = changes::delete(&mut tx, conversation, stored.id, app.now()).await?;
+    let event = Event::MessageDeleted(MessageDeleted { conversation, seq: rev, message: seq });
+    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, event).await
+}
+
+/// Commits a change of the message at `seq`, and tells the members who may see it.
+#[expect(clippy::too_many_arguments, reason = "the change as it is; a struct would be taken apart at once")]
+pub(super) async fn commit_change(
+    app: &App,
+    mut tx: Tx,
+    actor: UserId,
+    conversation: ConversationId,
+    kind: ConversationKind,
+    seq: i64,
+    rev: i64,
+    event: Event,
+) -> Result<Changed> {
+    let hidden_from = match kind {
+        ConversationKind::Direct => Vec::new(),
+        ConversationKind::Group => conversations::hidden_from(&mut tx, conversation, actor, seq).await?,
+    };
+    app.commit(tx, vec![Notice::Moved { conversation, seq: rev, after: rev - 1, event, hidden_from }]).await?;
+    Ok(Changed { conversation, seq: rev })
+}
+
+/// A page of messages by number.
+pub async fn history(app: &App, actor: Actor, input: MessageHistory) -> Result<History> {
+    let limit = super::page_size(app, input.limit)?;
+    let side = match (input.before, input.after) {
+        (Some(_), Some(_)) => return Err(Error::field("after", "Say before or after, not both.")),
+        (Some(before), None) => Side::Before(before),
+        (None, Some(after)) => Side::After(after),
+        (None, None) => Side::Before(i64::MAX),
+    };
+    let mut conn = app.store.read().await?;
+    let conversation = input.conversation;
+    // The head is read before the messages, so that it never promises what the page may lack.
+    let head = conversations::membership(&mut conn, conversation, actor.user).await?.head;
+    let (messages, more) = messages::history(&mut conn, actor.user, conversation, side, limit).await?;
+    let watermarks = streams::watermarks(&mut conn, actor.user, &[conversation]).await?;
+    let watermarks = watermarks.into_iter().map(|at| at.watermark).collect();
+    Ok(History { conversation, head, messages, more, watermarks })
+}
+
+/// Says how far this member has received.
+pub async fn delivered(app: &App, actor: Actor, input: MessageDelivered) -> Result<Done> {
+    raise(app, actor, input.conversation, input.seq, 0).await
+}
+
+/// Says how far this member has read, and so received.
+pub async fn read(app: &App, actor: Actor, input: MessageRead) -> Result<Done> {
+    raise(app, actor, input.conversation, input.seq, input.seq).await
+}
+
+async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered: i64, read: i64) -> Result<Done> {
+    if delivered < 0 {
+        return Err(Error::field("seq", "At least 0."));
+    }
+    // Most marks repeat what is known; those do not wait for the writer.
+    let known = conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?;
+    if known.head < delivered {
+        return Err(Error::field("seq", "There is no such number in this conversation yet."));
+    }
+    if known.delivered >= delivered && known.read >= read {
+        return Ok(Done {});
+    }
+    let mut tx = app.store.begin().await?;
+    conversations::membership(&mut tx, conversation, actor.user).await?;
+    let moved = conversations::raise_watermark(&mut tx, conversation, actor.user, delivered, read).await?;
+    let Some((delivered, read)) = moved else { return Ok(Done {}) };
+    let watermark = Watermark { user: actor.user, delivered, read };
+    let event = Event::WatermarkMoved(WatermarkMoved { conversation, watermark });
+    let hidden_from = conversations::blocked_with(&mut tx, conversation, actor.user).await?;
+    app.commit(tx, vec![Notice::State { conversation, event, hidden_from }]).await?;
+    Ok(Done {})
+}
+
+/// Finds messages by their words.
+pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Found> {
+    let limit = super::page_size(app, input.limit)?;
+    let folded = text::fold(&text::clean("query", &input.query, app.config.name_max, false)?);
+    let words: Vec<String> =
+        folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    if words.is_empty() {
+        return Err(Error::field("query", "Name at least one word."));
+    }
+    if words.len() > app.config.search_words {
+        return Err(Error::too_long("query", app.config.search_words, "words"));
+    }
+    let mut conn: Conn = app.store.read().await?;
+    if let Some(conversation) = input.conversation {
+        conversations::membership(&mut conn, conversation, actor.user).await?;
+    }
+    conn.stop_after(Duration::from_millis(app.config.query_ms)).await?;
+    let found = search::find(&mut conn, actor.user, &words, input.conversation, input.before, limit).await;
+    conn.never_stop().await?;
+    let messages = found?;
+    let next = messages.last().filter(|_| messages.len() == limit).and_then(|message| message.id);
+    Ok(Found { messages, next })
+}

@@ -1,0 +1,103 @@
+//! What can be done. Each operation is a plain async function `op(app, actor, input) -> Result<output>`; it knows
+//! neither sockets nor HTTP. A writing one goes *lock, judge, number, write*, and is told after its commit.
+
+pub mod accounts;
+pub mod blocks;
+pub mod conversations;
+pub mod groups;
+pub mod inbox;
+pub mod matching;
+pub mod messages;
+pub mod presence;
+pub mod reactions;
+pub mod sessions;
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::model::{Actor, UserId};
+use crate::protocol::{Command, CommandId, encode_reply, replies};
+
+/// Runs a command and encodes its reply. `auth`, `auth.refresh` and `resume` concern the socket itself and are
+/// answered there.
+pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Utf8Bytes {
+    use Command as C;
+    match command {
+        C::MessageSend(input) => encode_reply(id, &messages::send(app, actor, input).await),
+        C::MessageRead(input) => encode_reply(id, &messages::read(app, actor, input).await),
+        C::MessageDelivered(input) => encode_reply(id, &messages::delivered(app, actor, input).await),
+        C::MessageEdit(input) => encode_reply(id, &messages::edit(app, actor, input).await),
+        C::MessageDelete(input) => encode_reply(id, &messages::delete(app, actor, input).await),
+        C::MessageHistory(input) => encode_reply(id, &messages::history(app, actor, input).await),
+        C::MessageSearch(input) => encode_reply(id, &messages::search(app, actor, input).await),
+        C::MessageReact(input) => encode_reply(id, &reactions::add(app, actor, input).await),
+        C::MessageUnreact(input) => encode_reply(id, &reactions::remove(app, actor, input).await),
+        C::TypingSet(input) => encode_reply(id, &presence::typing(app, actor, input).await),
+        C::PresenceGet(input) => encode_reply(id, &presence::get(app, actor, input).await),
+        C::StatusSet(input) => encode_reply(id, &presence::set_status(app, actor, input).await),
+        C::ConversationOpen(input) => encode_reply(id, &conversations::open(app, actor, input).await),
+        C::ConversationList(input) => encode_reply(id, &conversations::list(app, actor, input).await),
+        C::ConversationGet(input) => encode_reply(id, &conversations::get(app, actor, input).await),
+        C::ConversationMute(input) => encode_reply(id, &conversations::mute(app, actor, input).await),
+        C::ConversationArchive(input) => encode_reply(id, &conversations::archive(app, actor, input).await),
+        C::ConversationLeave(input) => encode_reply(id, &groups::leave(app, actor, input).await),
+        C::ConversationCreate(input) => encode_reply(id, &groups::create(app, actor, input).await),
+        C::ConversationRename(input) => encode_reply(id, &groups::rename(app, actor, input).await),
+        C::MemberAdd(input) => encode_reply(id, &groups::add(app, actor, input).await),
+        C::MemberRemove(input) => encode_reply(id, &groups::remove(app, actor, input).await),
+        C::MemberRole(input) => encode_reply(id, &groups::role(app, actor, input).await),
+        C::NotificationList(input) => encode_reply(id, &inbox::list(app, actor, input).await),
+        C::NotificationRead(input) => encode_reply(id, &inbox::read(app, actor, input).await),
+        C::CandidateList(input) => encode_reply(id, &matching::candidates(app, actor, input).await),
+        C::LikeAdd(input) => encode_reply(id, &matching::like(app, actor, input).await),
+        C::LikeRemove(input) => encode_reply(id, &matching::unlike(app, actor, input).await),
+        C::LikeCount(_) => encode_reply(id, &matching::likes_received(app, actor).await),
+        C::PassAdd(input) => encode_reply(id, &matching::pass(app, actor, input).await),
+        C::MatchList(input) => encode_reply(id, &matching::matches(app, actor, input).await),
+        C::MatchEnd(input) => encode_reply(id, &matching::end(app, actor, input).await),
+        C::BlockAdd(input) => encode_reply(id, &blocks::add(app, actor, input).await),
+        C::BlockRemove(input) => encode_reply(id, &blocks::remove(app, actor, input).await),
+        C::BlockList(_) => encode_reply(id, &blocks::list(app, actor).await),
+        C::ReportSend(input) => encode_reply(id, &blocks::report(app, actor, input).await),
+        C::ProfileMe(_) => encode_reply(id, &accounts::me(app, actor).await),
+        C::ProfileGet(input) => encode_reply(id, &accounts::profile(app, actor, input).await),
+        C::ProfileUpdate(input) => encode_reply(id, &accounts::update(app, actor, input).await),
+        C::PreferencesGet(_) => encode_reply(id, &accounts::preferences(app, actor).await),
+        C::PreferencesUpdate(input) => encode_reply(id, &accounts::update_preferences(app, actor, input).await),
+        C::PasswordChange(input) => encode_reply(id, &accounts::change_password(app, actor, input).await),
+        C::AccountDelete(input) => encode_reply(id, &accounts::delete(app, actor, input).await),
+        C::SessionList(_) => encode_reply(id, &sessions::list(app, actor).await),
+        C::SessionRevoke(input) => encode_reply(id, &sessions::revoke(app, actor, input).await),
+        C::Ping(_) => encode_reply(id, &Ok(replies::Pong { time: app.now() })),
+        C::Auth(_) => encode_reply::<()>(id, &Err(Error::forbidden("This socket has said who it is."))),
+        C::AuthRefresh(_) | C::Resume(_) => {
+            encode_reply::<()>(id, &Err(Error::forbidden("This belongs on a socket of its own session.")))
+        }
+    }
+}
+
+/// How many items a page holds: what was asked for, within the limit.
+fn page_size(app: &App, asked: Option<i64>) -> Result<usize> {
+    match asked {
+        None => Ok(app.config.page_max),
+        Some(asked) => match usize::try_from(asked) {
+            Ok(size) if size > 0 => Ok(size.min(app.config.page_max)),
+            _ => Err(Error::field("limit", "At least 1.")),
+        },
+    }
+}
+
+/// Refuses a list that names too many, or somebody twice.
+fn distinct(app: &App, field: &'static str, users: &[UserId]) -> Result<()> {
+    let items_max = app.config.items_max;
+    if users.len() > items_max {
+        return Err(Error::too_long(field, items_max, "users"));
+    }
+    let mut sorted = users.to_vec();
+    sorted.sort_unstable();
+    match sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        true => Err(Error::field(field, "Somebody is named twice.")),
+        false => Ok(()),
+    }
+}

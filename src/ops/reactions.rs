@@ -1,0 +1,69 @@
+//! Emojis under messages.
+
+use unicode_segmentation::UnicodeSegmentation;
+
+use crate::app::App;
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{Actor, ConversationId};
+use crate::ops::messages::commit_change;
+use crate::protocol::Event;
+use crate::protocol::commands::{MessageReact, MessageUnreact};
+use crate::protocol::events::{ReactionAdded, ReactionRemoved};
+use crate::protocol::replies::Changed;
+use crate::store::Conn;
+use crate::store::changes::{self, Stored};
+use crate::store::conversations::{self, Membership};
+use crate::text;
+
+/// Puts an emoji under a message.
+pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed> {
+    let MessageReact { conversation, seq, emoji } = input;
+    check_emoji(app, &emoji)?;
+    let mut tx = app.store.begin().await?;
+    let (membership, stored) = judge(&mut tx, actor, conversation, seq).await?;
+    let (different, there) = changes::emojis(&mut tx, stored.id, &emoji).await?;
+    let emojis_max = app.config.emojis_per_message;
+    if !there && different >= emojis_max {
+        return Err(Error::new(ErrorCode::LimitReached, format!("At most {emojis_max} different emojis.")));
+    }
+    let Some(rev) = changes::react(&mut tx, conversation, stored.id, actor.user, &emoji).await? else {
+        return Ok(Changed { conversation, seq: membership.head });
+    };
+    let event = ReactionAdded { conversation, seq: rev, message: seq, user: actor.user, emoji };
+    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, Event::ReactionAdded(event)).await
+}
+
+/// Takes an emoji back.
+pub async fn remove(app: &App, actor: Actor, input: MessageUnreact) -> Result<Changed> {
+    let MessageUnreact { conversation, seq, emoji } = input;
+    check_emoji(app, &emoji)?;
+    let mut tx = app.store.begin().await?;
+    let (membership, stored) = judge(&mut tx, actor, conversation, seq).await?;
+    let Some(rev) = changes::unreact(&mut tx, conversation, stored.id, actor.user, &emoji).await? else {
+        return Ok(Changed { conversation, seq: membership.head });
+    };
+    let event = ReactionRemoved { conversation, seq: rev, message: seq, user: actor.user, emoji };
+    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, Event::ReactionRemoved(event)).await
+}
+
+async fn judge(tx: &mut Conn, actor: Actor, conversation: ConversationId, seq: i64) -> Result<(Membership, Stored)> {
+    let membership = conversations::membership(tx, conversation, actor.user).await?;
+    let stored = changes::stored(tx, actor.user, conversation, seq, membership.joined_seq).await?;
+    if stored.deleted_at.is_some() {
+        return Err(Error::not_found("message"));
+    }
+    membership.may_write()?;
+    Ok((membership, stored))
+}
+
+/// One visible sign, without control characters.
+fn check_emoji(app: &App, emoji: &str) -> Result<()> {
+    if emoji.len() > app.config.emoji_max {
+        return Err(Error::too_long("emoji", app.config.emoji_max, "bytes"));
+    }
+    text::clean("emoji", emoji, app.config.emoji_max, false)?;
+    match emoji.graphemes(true).count() == 1 && !emoji.trim().is_empty() {
+        true => Ok(()),
+        false => Err(Error::field("emoji", "One emoji.")),
+    }
+}

@@ -1,0 +1,291 @@
+//! Signing in, staying signed in, signing out.
+
+use std::net::IpAddr;
+
+use super::accounts::confirm;
+use crate::app::App;
+use crate::auth::{Claims, SECOND, TokenFault, TokenKind, digest, new_jti};
+use crate::bus::Notice;
+use crate::error::{CloseCode, Error, ErrorCode, Result};
+use crate::hub::Which;
+use crate::model::{Actor, Micros, PersonalKind, SessionId, UserId};
+use crate::protocol::commands::{AuthRefresh, SessionList, SessionRevoke};
+use crate::protocol::replies::{Done, Renewed, Sessions};
+use crate::store::sessions::{self, Stored};
+use crate::store::{Conn, accounts, streams};
+use crate::text::username_key;
+
+/// The one text for a wrong password, an unknown name and a disabled account.
+pub const NO_ACCOUNT: &str = "No active account found with the given credentials";
+/// The text for a token whose user is deleted.
+pub const USER_GONE: &str = "User not found";
+/// The text for a token whose user is disabled.
+pub const USER_DISABLED: &str = "User is inactive";
+
+/// Longest label of a session, in characters.
+const LABEL_MAX: usize = 150;
+
+/// Somebody who showed a valid access token.
+#[derive(Debug, Clone)]
+pub struct Authenticated {
+    /// Who acts.
+    pub actor: Actor,
+    /// The user's name.
+    pub username: String,
+    /// When the token ends.
+    pub expires_at: Micros,
+    /// The head of the user's personal stream.
+    pub personal: i64,
+}
+
+/// What somebody shows to sign in.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// The name, in any case.
+    pub username: &'a str,
+    /// The password.
+    pub password: &'a str,
+    /// What the client calls itself.
+    pub label: &'a str,
+    /// Where it comes from.
+    pub address: IpAddr,
+}
+
+/// A new session.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The user and the session.
+    pub actor: Actor,
+    /// Opens sockets and passes requests.
+    pub access: String,
+    /// Is exchanged for access tokens.
+    pub refresh: String,
+}
+
+/// Signs in: checks the password and opens a session.
+pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
+    let refused = || Error::new(ErrorCode::InvalidCredentials, NO_ACCOUNT);
+    let key = username_key(input.username);
+    let found = accounts::credentials(&mut app.store.read().await?, &key).await?;
+    let attempt = app.limits.login(&key, input.address).map_err(Error::rate_limited)?;
+    // One path for known and unknown: the same work, the same answer.
+    match app.auth.verify(input.password, found.as_ref().map(|found| found.password_hash.as_str())).await {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::info!(known = found.is_some(), "login refused");
+            return Err(refused());
+        }
+        Err(error) => {
+            attempt.undone();
+            return Err(error);
+        }
+    }
+    attempt.succeeded();
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    // The password may have been changed, or the account disabled, while the hash was computed.
+    let still = accounts::credentials(&mut tx, &key).await?.filter(|still| !still.disabled);
+    let verified = found.map(|found| found.password_hash);
+    let still = still.filter(|still| Some(&still.password_hash) == verified.as_ref()).ok_or_else(refused)?;
+    let label: String = input.label.chars().filter(|char| !char.is_control()).take(LABEL_MAX).collect();
+    let (jti, expires_at) = (new_jti()?, session_end(app, now, now));
+    let session = sessions::insert(&mut tx, still.user, &label, &digest(&jti), now, expires_at).await?;
+    let actor = Actor { user: still.user, session };
+    accounts::touch(&mut tx, actor.user, now).await?;
+    let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::SessionStarted, session.0, now).await?;
+    let logged_in = LoggedIn {
+        actor,
+        access: access_token(app, actor, now, expires_at)?.0,
+        refresh: refresh_token(app, actor, jti, now, expires_at)?,
+    };
+    app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
+    tracing::info!(user = %actor.user, %session, "signed in");
+    Ok(logged_in)
+}
+
+/// Judges an access token and the session it belongs to.
+pub async fn authenticate(app: &App, token: &str) -> Result<Authenticated> {
+    let now = app.now();
+    let claims = app.auth.read(token, TokenKind::Access, now)?;
+    let actor = claims.actor();
+    let found = sessions::find(&mut app.store.read().await?, actor.session).await?;
+    let stored = usable(found, actor, now)?;
+    let expires_at = claims.exp.saturating_mul(SECOND);
+    Ok(Authenticated { actor, username: stored.username, expires_at, personal: stored.personal })
+}
+
+/// Renews the credentials of an open socket: by a new access token, or by the refresh token.
+pub async fn auth_refresh(app: &App, actor: Actor, client: &str, input: AuthRefresh) -> Result<Renewed> {
+    match (input.token, input.refresh) {
+        (Some(token), None) => {
+            let shown = authenticate(app, &token).await?;
+            check_same(actor, shown.actor)?;
+            Ok(Renewed { access: None, refresh: None, expires_at: shown.expires_at })
+        }
+        (None, Some(refresh_token)) => refresh(app, &refresh_token, input.rotate, client, Some(actor)).await,
+        _ => Err(Error::field("token", "Give one of token and refresh.")),
+    }
+}
+
+fn check_same(actor: Actor, shown: Actor) -> Result<()> {
+    match actor == shown {
+        true => Ok(()),
+        false => Err(Error::new(ErrorCode::InvalidCredentials, "The token is of another session.")),
+    }
+}
+
+/// Exchanges a refresh token for an access token, and for its successor where `rotate` asks for that.
+///
+/// A token that was replaced ends its session, since two hold it now and one of them is a thief; except that the client
+/// that had it replaced may ask again for a moment, and gets the same successor, because its answer may have been lost.
+pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: Option<Actor>) -> Result<Renewed> {
+    let now = app.now();
+    let claims = app.auth.read(token, TokenKind::Refresh, now)?;
+    let actor = claims.actor();
+    if let Some(only) = only {
+        check_same(only, actor)?;
+    }
+    let mut tx = app.store.begin().await?;
+    let stored = usable(sessions::find(&mut tx, actor.session).await?, actor, now)?;
+    let shown = digest(&claims.jti);
+    let refresh;
+    let mut expires_at = stored.expires_at;
+    if shown == stored.refresh_hash && rotate {
+        expires_at = session_end(app, stored.created_at, now);
+        let jti = app.auth.successor(&claims.jti, now)?;
+        sessions::rotate(&mut tx, actor.session, &digest(&jti), client, now, expires_at).await?;
+        refresh = Some(refresh_token(app, actor, jti, now, expires_at)?);
+    } else if shown == stored.refresh_hash {
+        sessions::touch(&mut tx, actor.session, now).await?;
+        refresh = None;
+    } else if let Some(rotated_at) = lost_answer(app, &stored, &shown, client, now) {
+        let jti = app.auth.successor(&claims.jti, rotated_at)?;
+        refresh = Some(refresh_token(app, actor, jti, rotated_at, expires_at)?);
+    } else {
+        let notices = end(&mut tx, actor.user, actor.session, now).await?;
+        app.commit(tx, notices).await?;
+        tracing::warn!(user = %actor.user, session = %actor.session, "a replaced refresh token was used: session ended");
+        return Err(TokenFault::Ended.into());
+    }
+    accounts::touch(&mut tx, actor.user, now).await?;
+    let (access, access_expires_at) = access_token(app, actor, now, expires_at)?;
+    app.commit(tx, Vec::new()).await?;
+    Ok(Renewed { access: Some(access), refresh, expires_at: access_expires_at })
+}
+
+/// When the token was replaced, if the one who shows it is the one who had it replaced, a moment ago.
+fn lost_answer(app: &App, stored: &Stored, shown: &str, client: &str, now: Micros) -> Option<Micros> {
+    let same = stored.previous_hash.as_deref() == Some(shown) && stored.rotated_by.as_deref() == Some(client);
+    let soon = |at: &Micros| now - at <= app.config.rotation_retry_s.saturating_mul(SECOND);
+    stored.rotated_at.filter(soon).filter(|_| same)
+}
+
+/// A session that tokens may be used with.
+fn usable(found: Option<Stored>, actor: Actor, now: Micros) -> Result<Stored> {
+    let stored = found.filter(|stored| stored.user == actor.user).ok_or(TokenFault::Invalid)?;
+    if stored.deleted {
+        return Err(Error::new(ErrorCode::InvalidCredentials, USER_GONE));
+    }
+    if stored.disabled {
+        return Err(Error::new(ErrorCode::InvalidCredentials, USER_DISABLED));
+    }
+    if stored.ended_at.is_some() {
+        return Err(TokenFault::Ended.into());
+    }
+    if stored.expires_at <= now {
+        return Err(TokenFault::Expired.into());
+    }
+    Ok(stored)
+}
+
+/// Signs out. A refresh token that is given must be one of the same user; its session ends too.
+pub async fn logout(app: &App, actor: Actor, refresh: Option<&str>) -> Result<Done> {
+    let now = app.now();
+    let other = match refresh {
+        Some(token) => Some(app.auth.read(token, TokenKind::Refresh, now)?.actor()),
+        None => None,
+    };
+    let mut tx = app.store.begin().await?;
+    let mut notices = Vec::new();
+    if let Some(other) = other.filter(|other| *other != actor) {
+        if other.user != actor.user {
+            return Err(TokenFault::Invalid.into());
+        }
+        usable(sessions::find(&mut tx, other.session).await?, other, now)?;
+        notices.extend(end(&mut tx, other.user, other.session, now).await?);
+    }
+    notices.extend(end(&mut tx, actor.user, actor.session, now).await?);
+    app.commit(tx, notices).await?;
+    tracing::info!(user = %actor.user, session = %actor.session, "signed out");
+    Ok(Done {})
+}
+
+/// The caller's signed-in devices.
+pub async fn list(app: &App, actor: Actor, _input: SessionList) -> Result<Sessions> {
+    let sessions = sessions::list(&mut app.store.read().await?, actor.user, actor.session, app.now()).await?;
+    Ok(Sessions { sessions })
+}
+
+/// Ends one of the caller's sessions, or all others.
+pub async fn revoke(app: &App, actor: Actor, input: SessionRevoke) -> Result<Done> {
+    confirm(app, actor.user, "password", &input.password).await?;
+    let now = app.now();
+    let mut tx = app.store.begin().await?;
+    let notices = match input.session {
+        Some(session) => end(&mut tx, actor.user, session, now).await?,
+        None => end_all(&mut tx, actor.user, Some(actor.session), now).await?,
+    };
+    if input.session.is_some() && notices.is_empty() {
+        return Err(Error::not_found("session"));
+    }
+    app.commit(tx, notices).await?;
+    Ok(Done {})
+}
+
+/// Ends a session, and tells its sockets and the user's others. Nothing happens where it was not open.
+async fn end(tx: &mut Conn, user: UserId, session: SessionId, now: Micros) -> Result<Vec<Notice>> {
+    if !sessions::end(tx, user, session, now).await? {
+        return Ok(Vec::new());
+    }
+    let entry = streams::append_personal(tx, user, PersonalKind::SessionEnded, session.0, now).await?;
+    let which = Which::Only(session);
+    Ok(vec![Notice::SessionsEnded { user, which, code: CloseCode::Revoked }, Notice::Personal { user, entry }])
+}
+
+/// Ends all sessions of a user, or all but one, and tells the sockets.
+pub(super) async fn end_all(
+    tx: &mut Conn,
+    user: UserId,
+    but: Option<SessionId>,
+    now: Micros,
+) -> Result<Vec<Notice>> {
+    let which = but.map_or(Which::All, Which::AllBut);
+    let mut notices = vec![Notice::SessionsEnded { user, which, code: CloseCode::Revoked }];
+    for session in sessions::end_all(tx, user, but, now).await? {
+        let entry = streams::append_personal(tx, user, PersonalKind::SessionEnded, session.0, now).await?;
+        notices.push(Notice::Personal { user, entry });
+    }
+    Ok(notices)
+}
+
+/// When a session ends that gets a refresh token now: in whole seconds, like the token.
+fn session_end(app: &App, created_at: Micros, now: Micros) -> Micros {
+    let idle = now / SECOND + app.config.refresh_token_s;
+    let longest = created_at / SECOND + app.config.session_max_s;
+    idle.min(longest) * SECOND
+}
+
+fn access_token(app: &App, actor: Actor, now: Micros, session_end: Micros) -> Result<(String, Micros)> {
+    let exp = (now / SECOND + app.config.access_token_s).min(session_end / SECOND);
+    let token = app.auth.sign(&claims(TokenKind::Access, actor, new_jti()?, now, exp))?;
+    Ok((token, exp * SECOND))
+}
+
+/// The same arguments give the same bytes.
+fn refresh_token(app: &App, actor: Actor, jti: String, now: Micros, session_end: Micros) -> Result<String> {
+    app.auth.sign(&claims(TokenKind::Refresh, actor, jti, now, session_end / SECOND))
+}
+
+fn claims(token_type: TokenKind, actor: Actor, jti: String, now: Micros, exp: i64) -> Claims {
+    Claims { token_type, exp, iat: now / SECOND, jti, user_id: actor.user.0, sid: actor.session.0 }
+}

@@ -1,0 +1,413 @@
+//! One task per socket. It owns the WebSocket; nobody else writes to it. One loop over the client's frames, the
+//! outbox, the replies that are due and the clock.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{self, Error as WsError, Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::ms;
+use crate::error::{CloseCode, Error, ErrorCode, Result};
+use crate::feed;
+use crate::hub::Socket;
+use crate::limits::Permit;
+use crate::model::Micros;
+use crate::ops;
+use crate::ops::sessions::Authenticated;
+use crate::protocol::events::{AuthExpiring, ServerDraining};
+use crate::protocol::replies::Hello;
+use crate::protocol::{Command, CommandId, Event, Parsed, encode_reply, parse};
+
+/// What the upgrade knew of the client.
+#[derive(Debug)]
+pub struct SocketStart {
+    /// The token of an `Authorization` header, for clients that can set one.
+    pub bearer: Option<String>,
+    /// Which client this is, as far as a server can tell: to answer its own retry alike.
+    pub client: String,
+    /// Its place among the connections of its address.
+    pub permit: Permit,
+    /// Cancelled when the server goes away.
+    pub draining: CancellationToken,
+}
+
+/// Replies that are due; each future ends with an encoded frame.
+type Due = Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>;
+type Stream = WebSocketStream<TcpStream>;
+
+/// Serves one socket from its upgrade to its end.
+pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
+    let opened = Box::pin(open(&app, &mut stream, &start)).await;
+    let Ok((authenticated, id)) = opened else {
+        return close(&app, stream, opened.err().unwrap_or(CloseCode::AuthTimeout)).await;
+    };
+    if !start.permit.authenticated() {
+        return close(&app, stream, CloseCode::Replaced).await;
+    }
+    let socket = app.hub.register(authenticated.actor, app.config.sockets_per_user);
+    socket.renewed(authenticated.expires_at);
+    let mut session = Session {
+        socket: Arc::clone(&socket),
+        heard: Instant::now(),
+        pinged: false,
+        announced: 0,
+        bad_frames: 0,
+        refusals: 0,
+        replies: Vec::new(),
+        client: start.client,
+        app: Arc::clone(&app),
+    };
+    let end = match Box::pin(hello(&app, &socket, &authenticated)).await {
+        Ok(hello) => {
+            session.replies.push(encode_reply(id.as_ref(), &Ok(hello)));
+            ops::presence::came(&app, authenticated.actor).await;
+            session.serve(&mut stream, &start.draining).await
+        }
+        Err(error) => {
+            session.replies.push(encode_reply::<()>(id.as_ref(), &Err(error)));
+            let _ = session.write(&mut stream).await;
+            CloseCode::Restarted.into()
+        }
+    };
+    if app.hub.remove(&socket) {
+        ops::presence::went(&app, authenticated.actor);
+    }
+    if let End::Close(code) = end {
+        close(&app, stream, code).await;
+    }
+}
+
+/// How serving ended.
+enum End {
+    /// The client went, or the line broke.
+    Gone,
+    /// The server ends it.
+    Close(CloseCode),
+}
+
+impl From<CloseCode> for End {
+    fn from(code: CloseCode) -> End {
+        End::Close(code)
+    }
+}
+
+/// Waits until the client said who it is.
+async fn open(
+    app: &App,
+    stream: &mut Stream,
+    start: &SocketStart,
+) -> std::result::Result<(Authenticated, Option<CommandId>), CloseCode> {
+    if let Some(bearer) = &start.bearer
+        && let Ok(authenticated) = ops::sessions::authenticate(app, bearer).await
+    {
+        return Ok((authenticated, None));
+    }
+    let deadline = Instant::now() + ms(app.config.auth_ms);
+    for _ in 0..app.config.bad_frames.max(1) {
+        let frame = timeout_at(deadline, stream.next()).await.map_err(|_| CloseCode::AuthTimeout)?;
+        let text = match frame {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Binary(_))) => return Err(CloseCode::Unsupported),
+            Some(Err(error)) => return Err(broken(&error).unwrap_or(CloseCode::ProtocolError)),
+            _ => return Err(CloseCode::AuthTimeout),
+        };
+        let Parsed { id, command } = parse(&text);
+        let answer = match command {
+            Ok(Command::Auth(input)) => ops::sessions::authenticate(app, &input.token).await,
+            Ok(_) => Err(Error::new(ErrorCode::NotAuthenticated, "Say who you are first, with auth.")),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(authenticated) => return Ok((authenticated, id)),
+            Err(error) => {
+                let refusal = encode_reply::<()>(id.as_ref(), &Err(error));
+                let sent = timeout(ms(app.config.write_ms), stream.send(Message::Text(refusal))).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return Err(CloseCode::AuthTimeout);
+                }
+            }
+        }
+    }
+    Err(CloseCode::TooManyErrors)
+}
+
+/// Makes the socket follow its streams, and greets it.
+async fn hello(app: &App, socket: &Arc<Socket>, authenticated: &Authenticated) -> Result<Hello> {
+    feed::start(&app.store, &app.hub, socket).await?;
+    let Authenticated { actor, username, expires_at, personal } = authenticated.clone();
+    Ok(Hello {
+        user: actor.user,
+        username,
+        session: actor.session,
+        epoch: app.epoch.clone(),
+        personal,
+        time: app.now(),
+        expires_at,
+        limits: app.config.told_limits(),
+    })
+}
+
+/// Sends a close frame, and gives the other side a moment to answer it.
+async fn close(app: &App, mut stream: Stream, code: CloseCode) {
+    let frame = CloseFrame { code: code.number().into(), reason: code.meaning().into() };
+    let closing = async {
+        if stream.close(Some(frame)).await.is_ok() {
+            while let Some(Ok(_)) = stream.next().await {}
+        }
+    };
+    // A peer that does not answer is left; the frame is on its way all the same.
+    let _ = timeout(ms(app.config.close_ms), closing).await;
+}
+
+/// What a broken stream is to be answered with; none if there is nobody to answer.
+fn broken(error: &WsError) -> Option<CloseCode> {
+    match error {
+        WsError::Capacity(tungstenite::error::CapacityError::MessageTooLong { .. }) => Some(CloseCode::TooBig),
+        WsError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
+        WsError::Protocol(_) | WsError::Utf8(_) => Some(CloseCode::ProtocolError),
+        _ => None,
+    }
+}
+
+struct Session {
+    app: Arc<App>,
+    socket: Arc<Socket>,
+    /// Frames to be written next.
+    replies: Vec<Utf8Bytes>,
+    heard: Instant,
+    pinged: bool,
+    /// The end of the token that was last announced to the client.
+    announced: Micros,
+    bad_frames: u32,
+    refusals: u32,
+    client: String,
+}
+
+impl Session {
+    async fn serve(&mut self, stream: &mut Stream, draining: &CancellationToken) -> End {
+        let mut due: FuturesUnordered<Due> = FuturesUnordered::new();
+        let mut pull: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>> = None;
+        loop {
+            self.socket.take(&mut self.replies);
+            if let Err(end) = self.write(stream).await {
+                return end;
+            }
+            if let Some(code) = self.socket.closing() {
+                return code.into();
+            }
+            if pull.is_none() {
+                pull = self.next_pull();
+            }
+            let in_flight_max = self.app.config.commands_in_flight;
+            tokio::select! {
+                frame = stream.next(), if due.len() < in_flight_max => match self.hear(frame) {
+                    Ok(Some(reply)) => due.push(reply),
+                    Ok(None) => {}
+                    Err(end) => return end,
+                },
+                Some(reply) = due.next(), if !due.is_empty() => self.replies.push(reply),
+                () = self.socket.bell.notified() => {}
+                result = async { match &mut pull { Some(pull) => pull.await, None => std::future::pending().await } } => {
+                    pull = None;
+                    if let Err(error) = result && error.code != ErrorCode::NotFound {
+                        return CloseCode::Restarted.into();
+                    }
+                }
+                () = tokio::time::sleep_until(self.next_tick()) => if let Err(end) = self.tick(stream).await {
+                    return end;
+                },
+                () = draining.cancelled() => return self.drain(stream, due).await,
+            }
+        }
+    }
+
+    /// Takes a frame from the client. Answers the reply to wait for, if it is not there at once.
+    fn hear(&mut self, frame: Option<std::result::Result<Message, WsError>>) -> std::result::Result<Option<Due>, End> {
+        let frame = match frame {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Err(broken(&error).map_or(End::Gone, End::Close)),
+            None => return Err(End::Gone),
+        };
+        self.heard = Instant::now();
+        self.pinged = false;
+        let allowed = self.app.limits.command(self.socket.actor.user);
+        let text = match frame {
+            Message::Text(text) => text,
+            Message::Binary(_) => return Err(CloseCode::Unsupported.into()),
+            Message::Close(_) => return Err(End::Gone),
+            Message::Ping(_) if allowed.is_err() => return self.refuse(None, Duration::ZERO),
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(None),
+        };
+        let Parsed { id, command } = parse(&text);
+        if let Err(wait) = allowed {
+            return self.refuse(Some(id.as_ref()), wait);
+        }
+        self.refusals = 0;
+        match command {
+            Ok(command) => {
+                self.bad_frames = 0;
+                Ok(self.begin(id, command))
+            }
+            Err(error) => {
+                self.bad_frames += 1;
+                self.replies.push(encode_reply::<()>(id.as_ref(), &Err(error)));
+                let bad_frames_max = self.app.config.bad_frames;
+                match bad_frames_max > 0 && self.bad_frames > bad_frames_max {
+                    true => Err(CloseCode::TooManyErrors.into()),
+                    false => Ok(None),
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: Option<Option<&CommandId>>, wait: Duration) -> std::result::Result<Option<Due>, End> {
+        self.refusals += 1;
+        if let Some(id) = id {
+            self.replies.push(encode_reply::<()>(id, &Err(Error::rate_limited(wait))));
+        }
+        let refusals_max = self.app.config.flood_refusals;
+        match refusals_max > 0 && self.refusals > refusals_max {
+            true => Err(CloseCode::Flooding.into()),
+            false => Ok(None),
+        }
+    }
+
+    /// Starts a command. It is polled once before the next frame is looked at, so that commands take their places in
+    /// the store's queues in the order they came. One that must wait goes on in a task of its own: a write to a slow
+    /// client must not hold up a transaction. A send already lies with the store's writer, and only waits.
+    fn begin(&mut self, id: Option<CommandId>, command: Command) -> Option<Due> {
+        let is_send = matches!(command, Command::MessageSend(_));
+        let mut reply = self.dispatch(id, command);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match reply.as_mut().poll(&mut context) {
+            Poll::Ready(frame) => {
+                self.replies.push(frame);
+                None
+            }
+            Poll::Pending if is_send => Some(reply),
+            Poll::Pending => {
+                let task = tokio::spawn(reply);
+                Some(Box::pin(async move {
+                    task.await.unwrap_or_else(|cause| encode_reply::<()>(None, &Err(Error::internal(cause))))
+                }))
+            }
+        }
+    }
+
+    fn dispatch(&mut self, id: Option<CommandId>, command: Command) -> Due {
+        let (app, socket) = (Arc::clone(&self.app), Arc::clone(&self.socket));
+        match command {
+            Command::Resume(input) => Box::pin(async move {
+                let resumed = feed::resume(&app.store, &app.hub, &app.config, &app.epoch, &socket, input).await;
+                encode_reply(id.as_ref(), &resumed)
+            }),
+            Command::AuthRefresh(input) => {
+                let client = self.client.clone();
+                Box::pin(async move {
+                    let renewed = ops::sessions::auth_refresh(&app, socket.actor, &client, input).await;
+                    if let Ok(renewed) = &renewed {
+                        socket.renewed(renewed.expires_at);
+                    }
+                    encode_reply(id.as_ref(), &renewed)
+                })
+            }
+            command => Box::pin(async move { ops::dispatch(&app, socket.actor, id.as_ref(), command).await }),
+        }
+    }
+
+    /// A page to read, if the socket is behind somewhere and nothing waits to be written.
+    fn next_pull(&self) -> Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>> {
+        let (stream, from) = self.socket.next_behind()?;
+        let (app, socket) = (Arc::clone(&self.app), Arc::clone(&self.socket));
+        Some(Box::pin(async move { feed::pull(&app.store, &app.hub, &app.config, &socket, stream, from).await }))
+    }
+
+    /// Writes all that waits: each frame into the buffer, one flush. A reader that is too slow is closed; what it did
+    /// not get it reads after its next resume.
+    async fn write(&mut self, stream: &mut Stream) -> std::result::Result<(), End> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        let frames = std::mem::take(&mut self.replies);
+        let writing = async {
+            for frame in frames {
+                stream.feed(Message::Text(frame)).await?;
+            }
+            stream.flush().await
+        };
+        match timeout(ms(self.app.config.write_ms), writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(CloseCode::Slow.into()),
+        }
+    }
+
+    /// When to look at the clock next: a ping is due, an answer is overdue, or the token nears its end.
+    fn next_tick(&self) -> Instant {
+        let config = &self.app.config;
+        let silence = if self.pinged { config.silent_ms } else { config.ping_ms };
+        let expires_at = self.socket.expires_at();
+        let left = expires_at - self.app.now();
+        let notice = if self.announced == expires_at { 0 } else { config.expiry_notice_s * 1_000_000 };
+        let expiry = Duration::from_micros(u64::try_from(left - notice).unwrap_or(0));
+        (self.heard + ms(silence)).min(Instant::now() + expiry)
+    }
+
+    async fn tick(&mut self, stream: &mut Stream) -> std::result::Result<(), End> {
+        let config = &self.app.config;
+        let expires_at = self.socket.expires_at();
+        let left = expires_at - self.app.now();
+        if left <= 0 {
+            return Err(CloseCode::Expired.into());
+        }
+        if self.announced != expires_at && left <= config.expiry_notice_s * 1_000_000 {
+            self.announced = expires_at;
+            self.replies.push(Event::AuthExpiring(AuthExpiring { expires_at }).encode());
+        }
+        let silent = self.heard.elapsed();
+        if silent >= ms(config.silent_ms) {
+            return Err(CloseCode::Silent.into());
+        }
+        if !self.pinged && silent >= ms(config.ping_ms) {
+            self.pinged = true;
+            let pinging = stream.send(Message::Ping(Default::default()));
+            return match timeout(ms(config.write_ms), pinging).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(End::Gone),
+                Err(_) => Err(CloseCode::Slow.into()),
+            };
+        }
+        Ok(())
+    }
+
+    /// The server goes away: what was begun is answered, the client is told when to come back, the socket closes.
+    async fn drain(&mut self, stream: &mut Stream, mut due: FuturesUnordered<Due>) -> End {
+        let mut random = [0; 8];
+        let _ = getrandom::fill(&mut random);
+        let delay_ms = (u64::from_le_bytes(random) % self.app.config.drain_spread_ms.max(1)) as i64;
+        self.replies.push(Event::ServerDraining(ServerDraining { delay_ms }).encode());
+        let answers = async {
+            while let Some(reply) = due.next().await {
+                self.replies.push(reply);
+            }
+        };
+        let _ = timeout(ms(self.app.config.close_ms), answers).await;
+        self.socket.take(&mut self.replies);
+        match self.write(stream).await {
+            Ok(()) => CloseCode::Draining.into(),
+            Err(end) => end,
+        }
+    }
+}

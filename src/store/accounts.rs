@@ -1,0 +1,336 @@
+//! Users: names, passwords, profiles, preferences.
+
+use sqlx::FromRow;
+
+use super::{Conn, on};
+use crate::error::Result;
+use crate::model::{Gender, Micros, OwnProfile, Preferences, Status, UserId};
+
+/// A user to be.
+#[derive(Debug)]
+pub struct NewUser<'a> {
+    /// As shown.
+    pub username: &'a str,
+    /// As compared.
+    pub username_key: &'a str,
+    /// Of the password.
+    pub password_hash: &'a str,
+    /// May be empty.
+    pub email: &'a str,
+    /// May be empty.
+    pub first_name: &'a str,
+    /// May be empty.
+    pub last_name: &'a str,
+}
+
+/// What a login is judged by.
+#[derive(Debug, FromRow)]
+pub struct Credentials {
+    /// The account.
+    pub user: UserId,
+    /// Its name, as shown.
+    pub username: String,
+    /// Of its password.
+    pub password_hash: String,
+    /// Switched off by the operator.
+    pub disabled: bool,
+}
+
+/// What is to change of a profile; `None` stays as it is.
+#[derive(Debug, Default)]
+pub struct ProfileChange {
+    /// E-mail address.
+    pub email: Option<String>,
+    /// Given name.
+    pub first_name: Option<String>,
+    /// Family name.
+    pub last_name: Option<String>,
+    /// About.
+    pub bio: Option<String>,
+    /// `YYYY-MM-DD`, or empty for none.
+    pub birth_date: Option<String>,
+    /// Gender.
+    pub gender: Option<Gender>,
+    /// Name of the place.
+    pub location: Option<String>,
+    /// Row and place in the row of the place's cell.
+    pub cell: Option<(i64, i64)>,
+}
+
+/// A user as another one may see them, not yet rendered.
+#[derive(Debug, FromRow)]
+pub struct Seen {
+    /// The account.
+    pub id: UserId,
+    /// Its name.
+    pub username: String,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+    /// About.
+    pub bio: String,
+    /// `YYYY-MM-DD`.
+    pub birth_date: Option<String>,
+    /// Gender.
+    pub gender: Option<Gender>,
+    /// Name of the place.
+    pub location: String,
+    /// Row of the place's cell.
+    pub cell_lat: Option<i64>,
+    /// Place in the row.
+    pub cell_lon: Option<i64>,
+    /// What they chose to be seen as.
+    pub status: Status,
+    /// The two are matched, or share a conversation.
+    pub acquainted: bool,
+}
+
+/// Adds a user; `None` when the name is taken.
+pub async fn insert(tx: &mut Conn, user: &NewUser<'_>, now: Micros) -> Result<Option<UserId>> {
+    const SQL: &str = "INSERT INTO users \
+        (username, username_key, password_hash, email, first_name, last_name, created_at, last_active_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (username_key) DO NOTHING RETURNING id";
+    Ok(on!(tx, c => sqlx::query_scalar(SQL)
+        .bind(user.username)
+        .bind(user.username_key)
+        .bind(user.password_hash)
+        .bind(user.email)
+        .bind(user.first_name)
+        .bind(user.last_name)
+        .bind(now)
+        .fetch_optional(c))?)
+}
+
+/// Whether somebody has a name.
+pub async fn is_taken(conn: &mut Conn, username_key: &str) -> Result<bool> {
+    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE username_key = $1)";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(username_key).fetch_one(c))?)
+}
+
+/// The account of a name.
+pub async fn credentials(conn: &mut Conn, username_key: &str) -> Result<Option<Credentials>> {
+    const SQL: &str = "SELECT id AS user, username, password_hash, disabled_at IS NOT NULL AS disabled \
+        FROM users WHERE username_key = $1 AND deleted_at IS NULL";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(username_key).fetch_optional(c))?)
+}
+
+/// The credentials of a user who is known; `None` for a deleted one.
+pub async fn credentials_of(conn: &mut Conn, user: UserId) -> Result<Option<Credentials>> {
+    const SQL: &str = "SELECT id AS user, username, password_hash, disabled_at IS NOT NULL AS disabled \
+        FROM users WHERE id = $1 AND deleted_at IS NULL";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?)
+}
+
+/// Gives a user another password.
+pub async fn set_password_hash(tx: &mut Conn, user: UserId, hash: &str) -> Result<()> {
+    const SQL: &str = "UPDATE users SET password_hash = $2 WHERE id = $1";
+    on!(tx, c => sqlx::query(SQL).bind(user).bind(hash).execute(c))?;
+    Ok(())
+}
+
+/// A user was there.
+pub async fn touch(tx: &mut Conn, user: UserId, now: Micros) -> Result<()> {
+    const SQL: &str = "UPDATE users SET last_active_at = $2 WHERE id = $1 AND last_active_at < $2";
+    on!(tx, c => sqlx::query(SQL).bind(user).bind(now).execute(c))?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct Own {
+    id: UserId,
+    username: String,
+    email: String,
+    first_name: String,
+    last_name: String,
+    bio: String,
+    birth_date: Option<String>,
+    gender: Option<Gender>,
+    location: String,
+    has_place: bool,
+    status: Status,
+    created_at: Micros,
+    #[sqlx(flatten)]
+    wanted: Wanted,
+}
+
+#[derive(FromRow)]
+struct Wanted {
+    age_min: i64,
+    age_max: i64,
+    distance_km: i64,
+    seeks: String,
+}
+
+impl From<Wanted> for Preferences {
+    fn from(wanted: Wanted) -> Preferences {
+        let genders = [Gender::Man, Gender::Woman, Gender::Other];
+        let sought = |gender: &Gender| wanted.seeks.split(',').any(|name| name == gender_name(*gender));
+        Preferences {
+            age_min: wanted.age_min,
+            age_max: wanted.age_max,
+            distance_km: wanted.distance_km,
+            genders: genders.into_iter().filter(sought).collect(),
+        }
+    }
+}
+
+fn gender_name(gender: Gender) -> &'static str {
+    match gender {
+        Gender::Man => "man",
+        Gender::Woman => "woman",
+        Gender::Other => "other",
+    }
+}
+
+/// A user's own account; `None` for a deleted user.
+pub async fn own(conn: &mut Conn, user: UserId) -> Result<Option<OwnProfile>> {
+    const SQL: &str = "SELECT id, username, email, first_name, last_name, bio, birth_date, gender, location, \
+        cell_lat IS NOT NULL AS has_place, status, created_at, age_min, age_max, distance_km, seeks \
+        FROM users WHERE id = $1 AND deleted_at IS NULL";
+    let own: Option<Own> = on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?;
+    let Some(own) = own else { return Ok(None) };
+    Ok(Some(OwnProfile {
+        id: own.id,
+        username: own.username,
+        email: own.email,
+        first_name: own.first_name,
+        last_name: own.last_name,
+        bio: own.bio,
+        birth_date: own.birth_date,
+        gender: own.gender,
+        interests: interests(conn, user).await?,
+        location: own.location,
+        has_place: own.has_place,
+        status: own.status,
+        preferences: own.wanted.into(),
+        created_at: own.created_at,
+    }))
+}
+
+/// Another user, as far as they may be seen: `None` when unknown, deleted, disabled, or blocked either way.
+pub async fn seen(conn: &mut Conn, reader: UserId, user: UserId) -> Result<Option<Seen>> {
+    const SQL: &str = "SELECT u.id, u.username, u.first_name, u.last_name, u.bio, u.birth_date, u.gender, u.location, \
+        u.cell_lat, u.cell_lon, u.status, \
+        (p.matched_at IS NOT NULL AND p.match_ended_at IS NULL) OR EXISTS (SELECT 1 FROM members a \
+            JOIN members b ON b.conversation_id = a.conversation_id WHERE a.user_id = $1 AND b.user_id = u.id) \
+            AS acquainted \
+        FROM users u LEFT JOIN pairs p ON p.low = CASE WHEN u.id < $1 THEN u.id ELSE $1 END \
+            AND p.high = CASE WHEN u.id < $1 THEN $1 ELSE u.id END \
+        WHERE u.id = $2 AND u.deleted_at IS NULL AND u.disabled_at IS NULL \
+            AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(user).fetch_optional(c))?)
+}
+
+/// The cell of a user's place: its row, and its place in the row.
+pub async fn cell(conn: &mut Conn, user: UserId) -> Result<Option<(i64, i64)>> {
+    const SQL: &str =
+        "SELECT cell_lat, cell_lon FROM users WHERE id = $1 AND cell_lat IS NOT NULL AND cell_lon IS NOT NULL";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?)
+}
+
+/// What a user is interested in, sorted.
+pub async fn interests(conn: &mut Conn, user: UserId) -> Result<Vec<String>> {
+    const SQL: &str = "SELECT name FROM interests WHERE user_id = $1 ORDER BY name";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_all(c))?)
+}
+
+/// Replaces the interests of a user.
+pub async fn set_interests(tx: &mut Conn, user: UserId, names: &[String]) -> Result<()> {
+    const CLEAR: &str = "DELETE FROM interests WHERE user_id = $1";
+    const ADD: &str = "INSERT INTO interests (user_id, name) VALUES ($1, $2) ON CONFLICT (user_id, name) DO NOTHING";
+    on!(tx, c => sqlx::query(CLEAR).bind(user).execute(c))?;
+    for name in names {
+        on!(tx, c => sqlx::query(ADD).bind(user).bind(name).execute(c))?;
+    }
+    Ok(())
+}
+
+/// Changes what is named of a profile.
+pub async fn update(tx: &mut Conn, user: UserId, change: &ProfileChange) -> Result<()> {
+    const SQL: &str = "UPDATE users SET email = COALESCE($2, email), first_name = COALESCE($3, first_name), \
+        last_name = COALESCE($4, last_name), bio = COALESCE($5, bio), \
+        birth_date = NULLIF(COALESCE($6, birth_date), ''), gender = COALESCE($7, gender), \
+        location = COALESCE($8, location), cell_lat = COALESCE($9, cell_lat), cell_lon = COALESCE($10, cell_lon) \
+        WHERE id = $1";
+    on!(tx, c => sqlx::query(SQL)
+        .bind(user)
+        .bind(&change.email)
+        .bind(&change.first_name)
+        .bind(&change.last_name)
+        .bind(&change.bio)
+        .bind(&change.birth_date)
+        .bind(change.gender)
+        .bind(&change.location)
+        .bind(change.cell.map(|(lat, _)| lat))
+        .bind(change.cell.map(|(_, lon)| lon))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Whom a user looks for.
+pub async fn preferences(conn: &mut Conn, user: UserId) -> Result<Option<Preferences>> {
+    const SQL: &str = "SELECT age_min, age_max, distance_km, seeks FROM users WHERE id = $1 AND deleted_at IS NULL";
+    let wanted: Option<Wanted> = on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?;
+    Ok(wanted.map(Preferences::from))
+}
+
+/// Replaces whom a user looks for.
+pub async fn set_preferences(tx: &mut Conn, user: UserId, wanted: &Preferences) -> Result<()> {
+    const SQL: &str = "UPDATE users SET age_min = $2, age_max = $3, distance_km = $4, seeks = $5 WHERE id = $1";
+    let seeks = wanted.genders.iter().map(|gender| gender_name(*gender)).collect::<Vec<_>>().join(",");
+    on!(tx, c => sqlx::query(SQL)
+        .bind(user)
+        .bind(wanted.age_min)
+        .bind(wanted.age_max)
+        .bind(wanted.distance_km)
+        .bind(seeks)
+        .execute(c))?;
+    Ok(())
+}
+
+/// Chooses what a user is seen as.
+pub async fn set_status(tx: &mut Conn, user: UserId, status: Status) -> Result<()> {
+    const SQL: &str = "UPDATE users SET status = $2 WHERE id = $1";
+    on!(tx, c => sqlx::query(SQL).bind(user).bind(status).execute(c))?;
+    Ok(())
+}
+
+/// Everybody who has a match or a direct conversation with a user and was not blocked by them.
+pub async fn acquaintances(conn: &mut Conn, user: UserId) -> Result<Vec<UserId>> {
+    const SQL: &str = "SELECT o.other FROM ( \
+            SELECT high AS other FROM pairs WHERE low = $1 AND matched_at IS NOT NULL AND match_ended_at IS NULL \
+            UNION SELECT low FROM pairs WHERE high = $1 AND matched_at IS NOT NULL AND match_ended_at IS NULL \
+            UNION SELECT CASE WHEN c.low = $1 THEN c.high ELSE c.low END FROM members m \
+                JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id = $1 AND c.kind = 'direct') o \
+        LEFT JOIN pairs p ON p.low = CASE WHEN o.other < $1 THEN o.other ELSE $1 END \
+            AND p.high = CASE WHEN o.other < $1 THEN $1 ELSE o.other END \
+        WHERE (CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END) IS NULL ORDER BY o.other";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_all(c))?)
+}
+
+/// Empties an account: what the user told, wrote, liked and passed is gone; ids and places of messages stay.
+pub async fn empty(tx: &mut Conn, user: UserId, now: Micros) -> Result<()> {
+    const USER: &str = "UPDATE users SET username = '', username_key = NULL, password_hash = '!', email = '', \
+        first_name = '', last_name = '', bio = '', birth_date = NULL, gender = NULL, location = '', cell_lat = NULL, \
+        cell_lon = NULL, status = 'invisible', deleted_at = $2 WHERE id = $1";
+    const STEPS: &[&str] = &[
+        "DELETE FROM interests WHERE user_id = $1",
+        "DELETE FROM personal WHERE user_id = $1",
+        "DELETE FROM reactions WHERE user_id = $1",
+        // One statement on its own table in either database; only the way the index is built differs.
+        "DELETE FROM message_search WHERE rowid IN (SELECT id FROM messages WHERE sender_id = $1)",
+        "UPDATE messages SET text = '', content_hash = NULL WHERE sender_id = $1 AND kind = 'text'",
+        "UPDATE sessions SET label = '' WHERE user_id = $1",
+        "UPDATE pairs SET low_liked_at = NULL, low_passed_at = NULL WHERE low = $1",
+        "UPDATE pairs SET high_liked_at = NULL, high_passed_at = NULL WHERE high = $1",
+    ];
+    const MATCHES: &str = "UPDATE pairs SET match_ended_at = $2 WHERE (low = $1 OR high = $1) \
+        AND matched_at IS NOT NULL AND match_ended_at IS NULL";
+    on!(tx, c => sqlx::query(USER).bind(user).bind(now).execute(c))?;
+    on!(tx, c => sqlx::query(MATCHES).bind(user).bind(now).execute(c))?;
+    for step in STEPS {
+        on!(tx, c => sqlx::query(*step).bind(user).execute(c))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What happens to a message after it was sent: edits, deletions, reactions. Each takes the next number of the
+//! conversation, which becomes the message's `rev`.
+
+use sqlx::FromRow;
+
+use super::{Conn, conversations, on};
+use crate::error::{Error, Result};
+use crate::model::{ConversationId, MessageId, MessageKind, Micros, UserId};
+
+/// A message as it lies in its table, for judging a change of it.
+#[derive(Debug, Clone, FromRow)]
+pub struct Stored {
+    /// Its global id.
+    pub id: MessageId,
+    /// Its author.
+    pub sender_id: UserId,
+    /// What it is.
+    pub kind: MessageKind,
+    /// Its text.
+    pub text: String,
+    /// When it was deleted for all.
+    pub deleted_at: Option<Micros>,
+}
+
+/// The message at a place, if a member who sees what is above `joined_seq` and has blocked some may change it.
+pub async fn stored(
+    tx: &mut Conn,
+    member: UserId,
+    conversation: ConversationId,
+    seq: i64,
+    joined_seq: i64,
+) -> Result<Stored> {
+    const SQL: &str = "SELECT m.id, m.sender_id, m.kind, m.text, m.deleted_at FROM messages m \
+        LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.sender_id THEN $1 ELSE m.sender_id END \
+            AND p.high = CASE WHEN $1 < m.sender_id THEN m.sender_id ELSE $1 END \
+        WHERE m.conversation_id = $2 AND m.seq = $3 AND m.seq > $4 \
+            AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NULL";
+    let found = on!(tx, c => sqlx::query_as(SQL).bind(member).bind(conversation).bind(seq).bind(joined_seq)
+        .fetch_optional(c))?;
+    found.ok_or_else(|| Error::not_found("message"))
+}
+
+/// Raises the `rev` of a message to the next number of its conversation, and answers it.
+async fn renumber(tx: &mut Conn, conversation: ConversationId, id: MessageId) -> Result<i64> {
+    const SQL: &str = "UPDATE messages SET rev = $2 WHERE id = $1";
+    let rev = conversations::next_seq(tx, conversation).await?;
+    on!(tx, c => sqlx::query(SQL).bind(id).bind(rev).execute(c))?;
+    Ok(rev)
+}
+
+/// Gives a message another text. Answers its `rev`.
+pub async fn edit(
+    tx: &mut Conn,
+    conversation: ConversationId,
+    id: MessageId,
+    text: &str,
+    folded: &str,
+    at: Micros,
+) -> Result<i64> {
+    const TEXT: &str = "UPDATE messages SET text = $2, edited_at = $3 WHERE id = $1";
+    const INDEX: &str = "INSERT INTO message_search (rowid, folded, conversation) VALUES ($1, $2, $3)";
+    let rev = renumber(tx, conversation, id).await?;
+    on!(tx, c => sqlx::query(TEXT).bind(id).bind(text).bind(at).execute(c))?;
+    forget_words(tx, id).await?;
+    on!(tx, c => sqlx::query(INDEX).bind(id).bind(folded).bind(conversation).execute(c))?;
+    Ok(rev)
+}
+
+/// Makes a message a tombstone: its text, words and reactions go, its place stays. Answers its `rev`.
+pub async fn delete(tx: &mut Conn, conversation: ConversationId, id: MessageId, at: Micros) -> Result<i64> {
+    const TEXT: &str = "UPDATE messages SET text = '', deleted_at = $2 WHERE id = $1";
+    const REACTIONS: &str = "DELETE FROM reactions WHERE message_id = $1";
+    let rev = renumber(tx, conversation, id).await?;
+    on!(tx, c => sqlx::query(TEXT).bind(id).bind(at).execute(c))?;
+    on!(tx, c => sqlx::query(REACTIONS).bind(id).execute(c))?;
+    forget_words(tx, id).await?;
+    Ok(rev)
+}
+
+async fn forget_words(tx: &mut Conn, id: MessageId) -> Result<()> {
+    const SQL: &str = "DELETE FROM message_search WHERE rowid = $1";
+    on!(tx, c => sqlx::query(SQL).bind(id).execute(c))?;
+    Ok(())
+}
+
+/// Deletes a message for one member. Answers whether it was there for them.
+pub async fn remove_for(tx: &mut Conn, user: UserId, conversation: ConversationId, seq: i64) -> Result<bool> {
+    const SQL: &str = "INSERT INTO removals (user_id, conversation_id, seq) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let done = on!(tx, c => sqlx::query(SQL).bind(user).bind(conversation).bind(seq).execute(c))?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// How many different emojis are under a message, and whether this one is among them.
+pub async fn emojis(tx: &mut Conn, id: MessageId, emoji: &str) -> Result<(usize, bool)> {
+    const SQL: &str = "SELECT DISTINCT emoji FROM reactions WHERE message_id = $1";
+    let found: Vec<String> = on!(tx, c => sqlx::query_scalar(SQL).bind(id).fetch_all(c))?;
+    Ok((found.len(), found.iter().any(|other| other == emoji)))
+}
+
+/// Puts an emoji under a message. Answers the `rev`; none if it was there.
+pub async fn react(
+    tx: &mut Conn,
+    conversation: ConversationId,
+    id: MessageId,
+    user: UserId,
+    emoji: &str,
+) -> Result<Option<i64>> {
+    const SQL: &str = "INSERT INTO reactions (message_id, emoji, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let done = on!(tx, c => sqlx::query(SQL).bind(id).bind(emoji).bind(user).execute(c))?;
+    match done.rows_affected() {
+        0 => Ok(None),
+        _ => renumber(tx, conversation, id).await.map(Some),
+    }
+}
+
+/// Takes an emoji back. Answers the `rev`; none if it was not there.
+pub async fn unreact(
+    tx: &mut Conn,
+    conversation: ConversationId,
+    id: MessageId,
+    user: UserId,
+    emoji: &str,
+) -> Result<Option<i64>> {
+    const SQL: &str = "DELETE FROM reactions WHERE message_id = $1 AND emoji = $2 AND user_id = $3";
+    let done = on!(tx, c => sqlx::query(SQL).bind(id).bind(emoji).bind(user).execute(c))?;
+    match done.rows_affected() {
+        0 => Ok(None),
+        _ => renumber(tx, conversation, id).await.map(Some),
+    }
+}

@@ -1,0 +1,436 @@
+//! Conversations and their members: who may do what, and how a member sees them.
+
+use std::collections::HashMap;
+
+use sqlx::FromRow;
+
+use super::messages::{self, MessageRow, messages_for_reader};
+use super::{Conn, json_list, on};
+use crate::error::{Error, ErrorCode, Result};
+use crate::model::{
+    Conversation, ConversationId, ConversationKind, Member, Message, MessageId, MessageKind, Micros, Role, UserId,
+};
+
+/// What a member is in a conversation, read under its lock.
+#[derive(Debug, Clone, FromRow)]
+pub struct Membership {
+    /// Direct or group.
+    pub kind: ConversationKind,
+    /// The title of a group.
+    pub title: String,
+    /// The number of the latest change.
+    pub head: i64,
+    /// How many members there are.
+    pub member_count: i64,
+    /// The member's role.
+    pub role: Role,
+    /// Only messages above it are the member's.
+    pub joined_seq: i64,
+    /// How far the member has received.
+    pub delivered: i64,
+    /// How far the member has read.
+    pub read: i64,
+    blocked_at: Option<Micros>,
+    blocks_me_at: Option<Micros>,
+    other_deleted_at: Option<Micros>,
+}
+
+impl Membership {
+    /// Whether the member may write here now: in a direct conversation a block or a deleted account ends that.
+    pub fn may_write(&self) -> Result<()> {
+        if self.kind == ConversationKind::Group {
+            return Ok(());
+        }
+        if self.blocks_me_at.is_some() || self.other_deleted_at.is_some() {
+            return Err(Error::not_found("conversation"));
+        }
+        if self.blocked_at.is_some() {
+            return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+        }
+        Ok(())
+    }
+
+    /// Whether this is a group in which the member has at least a role.
+    pub fn at_least(&self, role: Role) -> Result<()> {
+        if self.kind == ConversationKind::Direct {
+            return Err(Error::forbidden("A direct conversation has no title, roles or other members."));
+        }
+        match self.role >= role {
+            true => Ok(()),
+            false => Err(Error::forbidden("Your role in this group does not allow it.")),
+        }
+    }
+}
+
+/// What a user is in a conversation; not found if they are not in it. Inside a transaction nothing of it can change
+/// before the commit.
+pub async fn membership(conn: &mut Conn, conversation: ConversationId, user: UserId) -> Result<Membership> {
+    const SQL: &str = "SELECT c.kind, c.title, c.seq AS head, c.member_count, m.role, m.joined_seq, m.delivered, m.read, \
+            CASE WHEN c.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END AS blocked_at, \
+            CASE WHEN c.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END AS blocks_me_at, \
+            o.deleted_at AS other_deleted_at \
+        FROM members m JOIN conversations c ON c.id = m.conversation_id \
+        LEFT JOIN pairs p ON p.low = c.low AND p.high = c.high \
+        LEFT JOIN users o ON o.id = CASE WHEN c.low = $1 THEN c.high ELSE c.low END \
+        WHERE m.user_id = $1 AND m.conversation_id = $2";
+    let found = on!(conn, c => sqlx::query_as(SQL).bind(user).bind(conversation).fetch_optional(c))?;
+    found.ok_or_else(|| Error::not_found("conversation"))
+}
+
+/// The direct conversation of two users, if there is one.
+pub async fn direct(conn: &mut Conn, a: UserId, b: UserId) -> Result<Option<ConversationId>> {
+    const SQL: &str = "SELECT id FROM conversations WHERE low = $1 AND high = $2";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(a.min(b)).bind(a.max(b)).fetch_optional(c))?)
+}
+
+/// Makes the direct conversation of two users, who have none.
+pub async fn create_direct(tx: &mut Conn, creator: UserId, other: UserId, at: Micros) -> Result<ConversationId> {
+    const SQL: &str = "INSERT INTO conversations (kind, low, high, created_by, member_count, created_at, updated_at) \
+        VALUES ('direct', $1, $2, $3, 2, $4, $4) RETURNING id";
+    let (low, high) = (creator.min(other), creator.max(other));
+    let id = on!(tx, c => sqlx::query_scalar(SQL).bind(low).bind(high).bind(creator).bind(at).fetch_one(c))?;
+    for user in [creator, other] {
+        add_member(tx, id, user, Role::Member, 0).await?;
+    }
+    Ok(id)
+}
+
+/// Makes a group with its creator as owner.
+pub async fn create_group(
+    tx: &mut Conn,
+    creator: UserId,
+    title: &str,
+    client_key: Option<&str>,
+    at: Micros,
+) -> Result<ConversationId> {
+    const SQL: &str = "INSERT INTO conversations (kind, title, created_by, client_key, created_at, updated_at) \
+        VALUES ('group', $1, $2, $3, $4, $4) RETURNING id";
+    let id = on!(tx, c => sqlx::query_scalar(SQL).bind(title).bind(creator).bind(client_key).bind(at).fetch_one(c))?;
+    Ok(id)
+}
+
+/// The group that a user created under a key.
+pub async fn created_under(conn: &mut Conn, creator: UserId, client_key: &str) -> Result<Option<ConversationId>> {
+    const SQL: &str = "SELECT id FROM conversations WHERE created_by = $1 AND client_key = $2";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(creator).bind(client_key).fetch_optional(c))?)
+}
+
+/// Puts a user into a conversation; what has a `seq` up to `joined_seq` is not theirs. The caller keeps the count.
+pub async fn add_member(
+    tx: &mut Conn,
+    conversation: ConversationId,
+    user: UserId,
+    role: Role,
+    joined_seq: i64,
+) -> Result<()> {
+    const SQL: &str = "INSERT INTO members (conversation_id, user_id, role, joined_seq, delivered, read) \
+        VALUES ($1, $2, $3, $4, $4, $4)";
+    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).bind(role).bind(joined_seq).execute(c))?;
+    Ok(())
+}
+
+/// Takes a user out of a conversation. The caller keeps the count.
+pub async fn remove_member(tx: &mut Conn, conversation: ConversationId, user: UserId) -> Result<()> {
+    const SQL: &str = "DELETE FROM members WHERE conversation_id = $1 AND user_id = $2";
+    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).execute(c))?;
+    Ok(())
+}
+
+/// Counts the members again, after some came or went.
+pub async fn count_members(tx: &mut Conn, conversation: ConversationId) -> Result<()> {
+    const SQL: &str = "UPDATE conversations SET member_count = \
+        (SELECT count(*) FROM members WHERE conversation_id = $1) WHERE id = $1";
+    on!(tx, c => sqlx::query(SQL).bind(conversation).execute(c))?;
+    Ok(())
+}
+
+/// Gives a member a role.
+pub async fn set_role(tx: &mut Conn, conversation: ConversationId, user: UserId, role: Role) -> Result<()> {
+    const SQL: &str = "UPDATE members SET role = $3 WHERE conversation_id = $1 AND user_id = $2";
+    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).bind(role).execute(c))?;
+    Ok(())
+}
+
+/// Gives a group a title.
+pub async fn set_title(tx: &mut Conn, conversation: ConversationId, title: &str) -> Result<()> {
+    const SQL: &str = "UPDATE conversations SET title = $2 WHERE id = $1";
+    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(title).execute(c))?;
+    Ok(())
+}
+
+/// Members by role, the highest first, then the longest there: the first is the heir of a group whose owner leaves.
+pub async fn members_by_rank(conn: &mut Conn, conversation: ConversationId) -> Result<Vec<(UserId, Role)>> {
+    const SQL: &str = "SELECT user_id, role FROM members WHERE conversation_id = $1 \
+        ORDER BY CASE role WHEN 'owner' THEN 0 WHEN 'admin' THEN 1 ELSE 2 END, joined_seq, user_id";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(conversation).fetch_all(c))?)
+}
+
+/// The groups that a user is in.
+pub async fn groups_of(conn: &mut Conn, user: UserId) -> Result<Vec<ConversationId>> {
+    const SQL: &str = "SELECT c.id FROM members m JOIN conversations c ON c.id = m.conversation_id \
+        WHERE m.user_id = $1 AND c.kind = 'group' ORDER BY c.id";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_all(c))?)
+}
+
+/// A member's own settings; what is none stays. Answers whether anything changed.
+pub async fn set_settings(
+    tx: &mut Conn,
+    conversation: ConversationId,
+    user: UserId,
+    muted_until: Option<Micros>,
+    archived: Option<bool>,
+    hidden_seq: Option<i64>,
+) -> Result<bool> {
+    const SQL: &str = "UPDATE members SET muted_until = coalesce($3, muted_until), archived = coalesce($4, archived), \
+            hidden_seq = coalesce($5, hidden_seq) \
+        WHERE conversation_id = $1 AND user_id = $2 AND (muted_until <> coalesce($3, muted_until) \
+            OR archived <> coalesce($4, archived) OR hidden_seq <> coalesce($5, hidden_seq))";
+    let done = on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).bind(muted_until)
+        .bind(archived.map(i64::from)).bind(hidden_seq).execute(c))?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Takes the next number of a conversation.
+pub async fn next_seq(tx: &mut Conn, conversation: ConversationId) -> Result<i64> {
+    const SQL: &str = "UPDATE conversations SET seq = seq + 1 WHERE id = $1 RETURNING seq";
+    Ok(on!(tx, c => sqlx::query_scalar(SQL).bind(conversation).fetch_one(c))?)
+}
+
+/// Writes a message that tells of a change of the conversation itself.
+pub async fn append_change(
+    tx: &mut Conn,
+    conversation: ConversationId,
+    sender: UserId,
+    kind: MessageKind,
+    text: &str,
+    subject: Option<UserId>,
+    at: Micros,
+) -> Result<Message> {
+    const WRITE: &str = "INSERT INTO messages (conversation_id, seq, rev, sender_id, kind, text, subject_id, sent_at) \
+        VALUES ($1, $2, $2, $3, $4, $5, $6, $7) RETURNING id";
+    const TOUCH: &str = "UPDATE conversations SET updated_at = $2 WHERE id = $1";
+    let seq = next_seq(tx, conversation).await?;
+    let id: MessageId = on!(tx, c => sqlx::query_scalar(WRITE).bind(conversation).bind(seq).bind(sender)
+        .bind(kind).bind(text).bind(subject).bind(at).fetch_one(c))?;
+    on!(tx, c => sqlx::query(TOUCH).bind(conversation).bind(at).execute(c))?;
+    Ok(Message {
+        id: Some(id),
+        sender: Some(sender),
+        kind: Some(kind),
+        text: Some(text.to_owned()),
+        subject,
+        sent_at: Some(at),
+        hidden: false,
+        ..Message::hidden(conversation, seq, seq)
+    })
+}
+
+/// Members who must not see what `actor` does to the message at `seq`: those who blocked the actor, and those who
+/// came after the message.
+pub async fn hidden_from(
+    conn: &mut Conn,
+    conversation: ConversationId,
+    actor: UserId,
+    seq: i64,
+) -> Result<Vec<UserId>> {
+    const SQL: &str = "SELECT m.user_id FROM members m \
+        LEFT JOIN pairs p ON p.low = CASE WHEN $2 < m.user_id THEN $2 ELSE m.user_id END \
+            AND p.high = CASE WHEN $2 < m.user_id THEN m.user_id ELSE $2 END \
+        WHERE m.conversation_id = $1 AND (m.joined_seq >= $3 \
+            OR CASE WHEN p.low = m.user_id THEN p.low_blocked_at ELSE p.high_blocked_at END IS NOT NULL)";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(actor).bind(seq).fetch_all(c))?)
+}
+
+/// Members between whom and `user` there is a block, either way.
+pub async fn blocked_with(conn: &mut Conn, conversation: ConversationId, user: UserId) -> Result<Vec<UserId>> {
+    const SQL: &str = "SELECT m.user_id FROM members m \
+        JOIN pairs p ON p.low = CASE WHEN $2 < m.user_id THEN $2 ELSE m.user_id END \
+            AND p.high = CASE WHEN $2 < m.user_id THEN m.user_id ELSE $2 END \
+        WHERE m.conversation_id = $1 AND (p.low_blocked_at IS NOT NULL OR p.high_blocked_at IS NOT NULL)";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(user).fetch_all(c))?)
+}
+
+/// A block between two users.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct Block {
+    /// Who blocked.
+    pub by: UserId,
+    /// Whom.
+    pub of: UserId,
+}
+
+/// The blocks between a user and some others, either way.
+pub async fn blocks_among(conn: &mut Conn, user: UserId, others: &[UserId]) -> Result<Vec<Block>> {
+    const SQL: &str = "SELECT p.low AS by, p.high AS of FROM json_each($2) j \
+        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
+            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.low_blocked_at IS NOT NULL \
+        UNION SELECT p.high AS by, p.low AS of FROM json_each($2) j \
+        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
+            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.high_blocked_at IS NOT NULL";
+    let others = json_list(others);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&others).fetch_all(c))?)
+}
+
+/// Raises a member's watermarks. Answers where they stand now, if that moved.
+pub async fn raise_watermark(
+    tx: &mut Conn,
+    conversation: ConversationId,
+    user: UserId,
+    delivered: i64,
+    read: i64,
+) -> Result<Option<(i64, i64)>> {
+    const SQL: &str = "UPDATE members SET \
+            delivered = CASE WHEN delivered < $3 THEN $3 ELSE delivered END, \
+            read = CASE WHEN read < $4 THEN $4 ELSE read END \
+        WHERE conversation_id = $1 AND user_id = $2 AND (delivered < $3 OR read < $4) RETURNING delivered, read";
+    Ok(on!(tx, c => sqlx::query_as(SQL).bind(conversation).bind(user).bind(delivered).bind(read).fetch_optional(c))?)
+}
+
+/// A place in the list of conversations: when the last one of the page changed, and which it was.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct ListPosition {
+    /// When it last got a message.
+    pub updated_at: Micros,
+    /// Which.
+    pub id: ConversationId,
+}
+
+/// A page of the list of a user's conversations, the latest first.
+pub async fn list(
+    conn: &mut Conn,
+    user: UserId,
+    archived: bool,
+    after: Option<ListPosition>,
+    limit: usize,
+) -> Result<Vec<ListPosition>> {
+    const SQL: &str = "SELECT c.updated_at, c.id FROM members m JOIN conversations c ON c.id = m.conversation_id \
+        WHERE m.user_id = $1 AND m.archived = $2 \
+            AND (m.hidden_seq < 0 OR EXISTS \
+                (SELECT 1 FROM messages x WHERE x.conversation_id = c.id AND x.seq > m.hidden_seq)) \
+            AND (c.updated_at < $3 OR (c.updated_at = $3 AND c.id < $4)) \
+        ORDER BY c.updated_at DESC, c.id DESC LIMIT $5";
+    let after = after.unwrap_or(ListPosition { updated_at: Micros::MAX, id: ConversationId(i64::MAX) });
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(i64::from(archived)).bind(after.updated_at).bind(after.id)
+        .bind(limit as i64).fetch_all(c))?)
+}
+
+#[derive(FromRow)]
+struct ViewRow {
+    id: ConversationId,
+    kind: ConversationKind,
+    title: String,
+    head: i64,
+    role: Role,
+    member_count: i64,
+    delivered: i64,
+    read: i64,
+    muted_until: Micros,
+    archived: i64,
+    created_at: Micros,
+    updated_at: Micros,
+    unread: i64,
+}
+
+/// Some conversations as one of their members sees them, in the order asked for; those the reader is not in are left
+/// out. Each shows at most `members_max` members and counts at most `unread_cap` unread messages.
+pub async fn view(
+    conn: &mut Conn,
+    reader: UserId,
+    ids: &[ConversationId],
+    members_max: usize,
+    unread_cap: i64,
+) -> Result<Vec<Conversation>> {
+    const SQL: &str = "SELECT c.id, c.kind, c.title, c.seq AS head, m.role, c.member_count, m.delivered, m.read, \
+            m.muted_until, m.archived, c.created_at, c.updated_at, \
+            (SELECT count(*) FROM (SELECT 1 FROM messages x \
+                JOIN users xu ON xu.id = x.sender_id AND xu.deleted_at IS NULL \
+                LEFT JOIN pairs p ON p.low = CASE WHEN $1 < x.sender_id THEN $1 ELSE x.sender_id END \
+                    AND p.high = CASE WHEN $1 < x.sender_id THEN x.sender_id ELSE $1 END \
+                WHERE x.conversation_id = c.id AND x.seq > m.read AND x.sender_id <> $1 AND x.kind = 'text' \
+                    AND x.deleted_at IS NULL AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL \
+                    AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.user_id = $1 AND r.conversation_id = c.id \
+                        AND r.seq = x.seq) \
+                LIMIT $3) AS some) AS unread \
+        FROM json_each($2) j JOIN members m ON m.conversation_id = j.value AND m.user_id = $1 \
+        JOIN conversations c ON c.id = m.conversation_id ORDER BY j.key";
+    let list = json_list(ids);
+    let rows: Vec<ViewRow> =
+        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&list).bind(unread_cap).fetch_all(c))?;
+    let mut members = members(conn, reader, &list, members_max).await?;
+    let mut last = last_messages(conn, reader, &list).await?;
+    let view = |row: ViewRow| Conversation {
+        members: members.remove(&row.id).unwrap_or_default(),
+        last_message: last.remove(&row.id),
+        id: row.id,
+        kind: row.kind,
+        title: row.title,
+        head: row.head,
+        role: row.role,
+        member_count: row.member_count,
+        unread: row.unread,
+        delivered: row.delivered,
+        read: row.read,
+        muted_until: row.muted_until,
+        archived: row.archived != 0,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    };
+    Ok(rows.into_iter().map(view).collect())
+}
+
+/// The first members of each conversation, by id. Whoever blocks the reader looks like a deleted account where the
+/// conversation is direct; in a group both stay, and only their positions are kept from each other.
+async fn members(
+    conn: &mut Conn,
+    reader: UserId,
+    ids: &str,
+    members_max: usize,
+) -> Result<HashMap<ConversationId, Vec<Member>>> {
+    const SQL: &str = "SELECT * FROM (SELECT m.conversation_id, m.user_id AS user, u.username, m.role, \
+            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL THEN m.delivered ELSE 0 END AS delivered, \
+            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL THEN m.read ELSE 0 END AS read, \
+            u.deleted_at IS NOT NULL OR (c.kind = 'direct' AND \
+                CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NOT NULL) AS gone, \
+            row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.user_id) AS place \
+        FROM json_each($2) j JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
+        JOIN members m ON m.conversation_id = me.conversation_id \
+        JOIN conversations c ON c.id = m.conversation_id JOIN users u ON u.id = m.user_id \
+        LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.user_id THEN $1 ELSE m.user_id END \
+            AND p.high = CASE WHEN $1 < m.user_id THEN m.user_id ELSE $1 END) AS ranked \
+        WHERE place <= $3 ORDER BY conversation_id, user";
+    #[derive(FromRow)]
+    struct Row {
+        conversation_id: ConversationId,
+        #[sqlx(flatten)]
+        member: Member,
+    }
+    let rows: Vec<Row> =
+        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(ids).bind(members_max as i64).fetch_all(c))?;
+    let mut members: HashMap<ConversationId, Vec<Member>> = HashMap::new();
+    for mut row in rows {
+        if row.member.gone {
+            row.member.username.clear();
+        }
+        members.entry(row.conversation_id).or_default().push(row.member);
+    }
+    Ok(members)
+}
+
+/// The latest message of each conversation that the reader may see.
+async fn last_messages(conn: &mut Conn, reader: UserId, ids: &str) -> Result<HashMap<ConversationId, Message>> {
+    const SQL: &str = messages_for_reader!(
+        "WHERE m.id IN (SELECT (SELECT x.id FROM messages x \
+            LEFT JOIN pairs xp ON xp.low = CASE WHEN $1 < x.sender_id THEN $1 ELSE x.sender_id END \
+                AND xp.high = CASE WHEN $1 < x.sender_id THEN x.sender_id ELSE $1 END \
+            WHERE x.conversation_id = me2.conversation_id AND x.seq > me2.joined_seq \
+                AND (c2.kind = 'direct' OR CASE WHEN xp.low = $1 THEN xp.low_blocked_at ELSE xp.high_blocked_at END IS NULL) \
+                AND NOT EXISTS (SELECT 1 FROM removals xr WHERE xr.user_id = $1 \
+                    AND xr.conversation_id = x.conversation_id AND xr.seq = x.seq) \
+            ORDER BY x.seq DESC LIMIT 1) \
+        FROM json_each($2) j JOIN members me2 ON me2.conversation_id = j.value AND me2.user_id = $1 \
+        JOIN conversations c2 ON c2.id = me2.conversation_id)"
+    );
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(ids).fetch_all(c))?;
+    let messages = messages::render(conn, reader, rows).await?;
+    Ok(messages.into_iter().map(|message| (message.conversation, message)).collect())
+}

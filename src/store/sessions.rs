@@ -1,0 +1,115 @@
+//! Sessions: signed-in devices, each with the digest of its one refresh token.
+
+use sqlx::FromRow;
+
+use super::{Conn, on};
+use crate::error::Result;
+use crate::model::{Micros, Session, SessionId, UserId};
+
+/// A session as its tokens are judged by it.
+#[derive(Debug, FromRow)]
+pub struct Stored {
+    /// Whose.
+    pub user: UserId,
+    /// The user's name.
+    pub username: String,
+    /// The user is switched off.
+    pub disabled: bool,
+    /// The user is deleted.
+    pub deleted: bool,
+    /// The head of the user's personal stream.
+    pub personal: i64,
+    /// When it began.
+    pub created_at: Micros,
+    /// When it ends by itself.
+    pub expires_at: Micros,
+    /// When it was ended.
+    pub ended_at: Option<Micros>,
+    /// Of the name of its refresh token.
+    pub refresh_hash: String,
+    /// Of the one before.
+    pub previous_hash: Option<String>,
+    /// When that was replaced.
+    pub rotated_at: Option<Micros>,
+    /// By which client.
+    pub rotated_by: Option<String>,
+}
+
+/// Opens a session.
+pub async fn insert(
+    tx: &mut Conn,
+    user: UserId,
+    label: &str,
+    refresh_hash: &str,
+    now: Micros,
+    expires_at: Micros,
+) -> Result<SessionId> {
+    const SQL: &str = "INSERT INTO sessions (user_id, label, refresh_hash, created_at, last_used_at, expires_at) \
+        VALUES ($1, $2, $3, $4, $4, $5) RETURNING id";
+    Ok(on!(tx, c => sqlx::query_scalar(SQL)
+        .bind(user)
+        .bind(label)
+        .bind(refresh_hash)
+        .bind(now)
+        .bind(expires_at)
+        .fetch_one(c))?)
+}
+
+/// A session, ended or not.
+pub async fn find(conn: &mut Conn, session: SessionId) -> Result<Option<Stored>> {
+    const SQL: &str = "SELECT s.user_id AS user, u.username, u.disabled_at IS NOT NULL AS disabled, \
+        u.deleted_at IS NOT NULL AS deleted, u.seq AS personal, s.created_at, s.expires_at, s.ended_at, s.refresh_hash, \
+        s.previous_hash, s.rotated_at, s.rotated_by FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(session).fetch_optional(c))?)
+}
+
+/// The open sessions of a user, the last used first.
+pub async fn list(conn: &mut Conn, user: UserId, current: SessionId, now: Micros) -> Result<Vec<Session>> {
+    const SQL: &str = "SELECT id, label, created_at, last_used_at, expires_at, id = $2 AS current FROM sessions \
+        WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $3 ORDER BY last_used_at DESC, id DESC";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(current).bind(now).fetch_all(c))?)
+}
+
+/// Ends a session of a user; false when it was not open.
+pub async fn end(tx: &mut Conn, user: UserId, session: SessionId, now: Micros) -> Result<bool> {
+    const SQL: &str =
+        "UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3";
+    Ok(on!(tx, c => sqlx::query(SQL).bind(user).bind(session).bind(now).execute(c))?.rows_affected() > 0)
+}
+
+/// Ends all sessions of a user, or all but one, and answers which they were.
+pub async fn end_all(tx: &mut Conn, user: UserId, but: Option<SessionId>, now: Micros) -> Result<Vec<SessionId>> {
+    const SQL: &str = "UPDATE sessions SET ended_at = $3 \
+        WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND expires_at > $3 RETURNING id";
+    // No session has the id 0.
+    let but = but.unwrap_or(SessionId(0));
+    Ok(on!(tx, c => sqlx::query_scalar(SQL).bind(user).bind(but).bind(now).fetch_all(c))?)
+}
+
+/// Notes that a session got a token.
+pub async fn touch(tx: &mut Conn, session: SessionId, now: Micros) -> Result<()> {
+    const SQL: &str = "UPDATE sessions SET last_used_at = $2 WHERE id = $1";
+    on!(tx, c => sqlx::query(SQL).bind(session).bind(now).execute(c))?;
+    Ok(())
+}
+
+/// Replaces the refresh token of a session.
+pub async fn rotate(
+    tx: &mut Conn,
+    session: SessionId,
+    refresh_hash: &str,
+    client: &str,
+    now: Micros,
+    expires_at: Micros,
+) -> Result<()> {
+    const SQL: &str = "UPDATE sessions SET previous_hash = refresh_hash, refresh_hash = $2, rotated_at = $3, \
+        rotated_by = $4, last_used_at = $3, expires_at = $5 WHERE id = $1";
+    on!(tx, c => sqlx::query(SQL)
+        .bind(session)
+        .bind(refresh_hash)
+        .bind(now)
+        .bind(client)
+        .bind(expires_at)
+        .execute(c))?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! Numbers: the heads of streams, who is in them, the personal log, and the epoch that all numbers belong to.
+
+use sqlx::FromRow;
+
+use super::{Conn, Store, json_list, on};
+use crate::error::{Error, Result};
+use crate::model::{ConversationId, Micros, PersonalEntry, PersonalKind, UserId, Watermark};
+
+/// A conversation that a user is in, and how far it is.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct Head {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The number of its latest change.
+    pub head: i64,
+}
+
+/// Where a member stands in which conversation.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct PlacedWatermark {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// Who, and where.
+    #[sqlx(flatten)]
+    pub watermark: Watermark,
+}
+
+impl Store {
+    /// The name of this database's history; made at the first start.
+    pub async fn epoch(&self) -> std::result::Result<String, String> {
+        let cannot = |cause: Error| format!("cannot read the epoch: {cause}");
+        let mut tx = self.begin().await.map_err(cannot)?;
+        let found = epoch(&mut tx).await.map_err(cannot)?;
+        let epoch = match found {
+            Some(epoch) => epoch,
+            None => renew_epoch(&mut tx).await.map_err(cannot)?,
+        };
+        tx.commit(|| ()).await.map_err(cannot)?;
+        Ok(epoch)
+    }
+}
+
+async fn epoch(conn: &mut Conn) -> Result<Option<String>> {
+    const SQL: &str = "SELECT value FROM meta WHERE key = 'epoch'";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).fetch_optional(c))?)
+}
+
+/// Begins a new epoch: every cursor given out before is worth nothing from here on.
+pub async fn renew_epoch(tx: &mut Conn) -> Result<String> {
+    const SQL: &str = "INSERT INTO meta (key, value) VALUES ('epoch', $1) ON CONFLICT (key) DO UPDATE SET value = $1";
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(Error::internal)?;
+    let epoch = format!("{:016x}", u64::from_be_bytes(bytes));
+    on!(tx, c => sqlx::query(SQL).bind(&epoch).execute(c))?;
+    Ok(epoch)
+}
+
+/// Every conversation of a user, with its head.
+pub async fn heads(conn: &mut Conn, user: UserId) -> Result<Vec<Head>> {
+    const SQL: &str = "SELECT c.id AS conversation, c.seq AS head FROM members m \
+        JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id = $1";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_all(c))?)
+}
+
+/// Those of some conversations that a user is in, with their heads.
+pub async fn heads_of(conn: &mut Conn, user: UserId, conversations: &[ConversationId]) -> Result<Vec<Head>> {
+    const SQL: &str = "SELECT c.id AS conversation, c.seq AS head FROM json_each($2) j \
+        JOIN members m ON m.conversation_id = j.value AND m.user_id = $1 \
+        JOIN conversations c ON c.id = m.conversation_id";
+    let ids = json_list(conversations);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&ids).fetch_all(c))?)
+}
+
+/// How far everybody whom a reader may see has received and read, in some conversations of the reader.
+pub async fn watermarks(
+    conn: &mut Conn,
+    reader: UserId,
+    conversations: &[ConversationId],
+) -> Result<Vec<PlacedWatermark>> {
+    const SQL: &str = "SELECT m.conversation_id AS conversation, m.user_id AS user, m.delivered, m.read \
+        FROM json_each($2) j \
+        JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
+        JOIN members m ON m.conversation_id = me.conversation_id \
+        LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.user_id THEN $1 ELSE m.user_id END \
+            AND p.high = CASE WHEN $1 < m.user_id THEN m.user_id ELSE $1 END \
+        WHERE p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND (m.delivered > 0 OR m.read > 0) \
+        ORDER BY m.conversation_id, m.user_id";
+    let ids = json_list(conversations);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?)
+}
+
+/// The head of a user's personal stream.
+pub async fn personal_head(conn: &mut Conn, user: UserId) -> Result<i64> {
+    const SQL: &str = "SELECT seq FROM users WHERE id = $1";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_one(c))?)
+}
+
+/// Appends to a personal stream, in the transaction that makes the change.
+pub async fn append_personal(
+    tx: &mut Conn,
+    user: UserId,
+    kind: PersonalKind,
+    subject: i64,
+    at: Micros,
+) -> Result<PersonalEntry> {
+    const NUMBER: &str = "UPDATE users SET seq = seq + 1 WHERE id = $1 RETURNING seq";
+    const WRITE: &str = "INSERT INTO personal (user_id, seq, kind, subject, at) VALUES ($1, $2, $3, $4, $5)";
+    let seq: i64 = on!(tx, c => sqlx::query_scalar(NUMBER).bind(user).fetch_one(c))?;
+    on!(tx, c => sqlx::query(WRITE).bind(user).bind(seq).bind(kind).bind(subject).bind(at).execute(c))?;
+    Ok(PersonalEntry { seq, kind, subject, at })
+}
+
+/// Entries of a personal stream after a cursor, ascending.
+pub async fn personal_after(conn: &mut Conn, user: UserId, after: i64, limit: usize) -> Result<Vec<PersonalEntry>> {
+    const SQL: &str =
+        "SELECT seq, kind, subject, at FROM personal WHERE user_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(after).bind(limit as i64).fetch_all(c))?)
+}

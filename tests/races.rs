@@ -259,6 +259,39 @@ async fn nothing_of_a_leaver_stands_after_the_leaving() {
     clean(&mut server, vec![leaver]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn refreshes_at_the_same_instant_have_one_successor() {
+    const ROUNDS: usize = 300;
+    let server = Server::start(&[]).await;
+    let mut sockets = vec![server.user("ann").await];
+    for _ in 1..4 {
+        let another = sockets[0].second_socket().await;
+        sockets.push(another);
+    }
+    let mut refresh = Value::from(sockets[0].account.refresh.clone());
+    for round in 0..ROUNDS {
+        let data = json!({ "refresh": refresh, "rotate": true });
+        let mut ids = Vec::new();
+        for socket in &mut sockets {
+            ids.push(socket.say("auth.refresh", data.clone()).await);
+        }
+        let mut successors = BTreeSet::new();
+        for (socket, id) in sockets.iter_mut().zip(ids) {
+            let reply = socket.reply(id).await;
+            successors.insert(ok(&reply)["refresh"].as_str().expect("a rotation gives a refresh token").to_owned());
+        }
+        assert_eq!(successors.len(), 1, "round {round}: {successors:?}");
+        refresh = successors.pop_first().into();
+    }
+    // The last one is the only one that still works, and one that was replaced long ago ends the session.
+    sockets[0].command("auth.refresh", json!({ "refresh": refresh })).await;
+    let stolen = json!({ "refresh": sockets[0].account.refresh });
+    sockets[1].refused("auth.refresh", stolen).await;
+    for socket in &mut sockets {
+        assert_eq!(socket.expect_close().await.code, 4003);
+    }
+}
+
 /// The checker has the last word on every story; the sockets stay open until it has spoken.
 async fn clean(server: &mut Server, sides: Vec<Side>) {
     let verdict = server.verdict().await;

@@ -292,6 +292,45 @@ async fn refreshes_at_the_same_instant_have_one_successor() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_opens_while_things_happen_misses_nothing() {
+    const OPENED: usize = 150;
+    let mut server = Server::start(&[("sockets-per-user", "0")]).await;
+    let mut ann = server.user("ann").await;
+    let bob = server.user("bob").await;
+    let opened = ann.command("conversation.open", json!({ "user": bob.user })).await;
+    let conversation = opened["id"].as_i64().expect("a conversation has an id");
+    let mut busy = ann.second_socket().await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let happening = tokio::spawn(async move {
+        let mut until = 0;
+        // One more of each after the last socket was opened, so that every gap shows.
+        let mut last = false;
+        while !std::mem::replace(&mut last, stopped.try_recv().is_ok()) {
+            until += 1;
+            let key = format!("k{until}");
+            busy.command("conversation.mute", json!({ "conversation": conversation, "until": until })).await;
+            let data = json!({ "conversation": conversation, "text": key.clone(), "client_key": key });
+            busy.command("message.send", data).await;
+        }
+        busy
+    });
+    let mut sockets = vec![ann];
+    for _ in 0..OPENED {
+        let mut socket = sockets[0].second_socket().await;
+        socket.command("conversation.get", json!({ "conversation": conversation })).await;
+        sockets.push(socket);
+    }
+    stop.send(()).expect("things still happen");
+    let mut busy = happening.await.expect("things happen");
+    let head = busy.command("conversation.get", json!({ "conversation": conversation })).await["head"].clone();
+    for socket in &mut sockets {
+        socket.expect_where("message.created", |event| event["seq"] == head).await;
+    }
+    clean(&mut server, Vec::new()).await;
+    drop((sockets, busy, bob));
+}
+
 /// The checker has the last word on every story; the sockets stay open until it has spoken.
 async fn clean(server: &mut Server, sides: Vec<Side>) {
     let verdict = server.verdict().await;

@@ -154,7 +154,8 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
     // A change that changes nothing takes no number.
     if before != after {
         let now = app.now();
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(after.0)
@@ -231,7 +232,8 @@ pub async fn update_preferences(app: &App, actor: Actor, input: PreferencesUpdat
     if before != after {
         let now = app.now();
         accounts::set_preferences(&mut tx, actor.user, &after).await?;
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(after)
@@ -266,7 +268,8 @@ pub async fn set_status(app: &App, actor: Actor, input: StatusSet) -> Result<Don
     if own(&mut tx, actor.user).await?.status != input.status {
         let now = app.now();
         accounts::set_status(&mut tx, actor.user, input.status).await?;
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(Done {})

@@ -24,11 +24,11 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     }
     app.limits.direct(me).map_err(Error::rate_limited)?;
     let mut tx = app.store.begin().await?;
-    let pair = pairs::lock(&mut tx, me, other).await?;
-    if pair.blocks(other, me) || !accounts::is_live(&mut tx, other).await? {
+    let pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
+    if pair.side(other).blocked_at.is_some() || !accounts::is_live(&mut tx, other).await? {
         return Err(Error::not_found("user"));
     }
-    if pair.blocks(me, other) {
+    if pair.side(me).blocked_at.is_some() {
         return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
     }
     // Asked again under the lock: the other side may have opened it in between.

@@ -9,7 +9,7 @@ use crate::protocol::commands::{
     ConversationCreate, ConversationGet, ConversationLeave, ConversationRename, MemberAdd, MemberRemove, MemberRole,
 };
 use crate::protocol::replies::{Changed, Done};
-use crate::store::{Conn, Tx, accounts, conversations, pairs, streams};
+use crate::store::{Conn, Tx, accounts, conversations, streams};
 use crate::text;
 
 /// Creates a group. A repeat with the same key finds it again.
@@ -74,14 +74,14 @@ async fn may_meet(
     }
     let all: Vec<UserId> = present.iter().chain(newcomers).copied().collect();
     for (place, user) in newcomers.iter().enumerate() {
-        let blocked = pairs::blocked_among(tx, *user, &all).await?;
-        if blocked.iter().any(|pair| pair.blocks(*user, asker)) {
+        let blocks = conversations::blocks_among(tx, *user, &all).await?;
+        if blocks.iter().any(|block| (block.by, block.of) == (*user, asker)) {
             return Err(nobody(place));
         }
-        if blocked.iter().any(|pair| pair.blocks(asker, *user)) {
+        if blocks.iter().any(|block| block.by == asker) {
             return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
         }
-        if !blocked.is_empty() {
+        if !blocks.is_empty() {
             return Err(Error::forbidden("Not all of these users can be in one group."));
         }
     }

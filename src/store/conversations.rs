@@ -250,6 +250,27 @@ pub async fn blocked_with(conn: &mut Conn, conversation: ConversationId, user: U
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(user).fetch_all(c))?)
 }
 
+/// A block between two users.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct Block {
+    /// Who blocked.
+    pub by: UserId,
+    /// Whom.
+    pub of: UserId,
+}
+
+/// The blocks between a user and some others, either way.
+pub async fn blocks_among(conn: &mut Conn, user: UserId, others: &[UserId]) -> Result<Vec<Block>> {
+    const SQL: &str = "SELECT p.low AS by, p.high AS of FROM json_each($2) j \
+        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
+            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.low_blocked_at IS NOT NULL \
+        UNION SELECT p.high AS by, p.low AS of FROM json_each($2) j \
+        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
+            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.high_blocked_at IS NOT NULL";
+    let others = json_list(others);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&others).fetch_all(c))?)
+}
+
 /// Raises a member's watermarks. Answers where they stand now, if that moved.
 pub async fn raise_watermark(
     tx: &mut Conn,

@@ -165,6 +165,10 @@ settings! {
     unread_cap: i64 = "100", "messages";
     /// Words in one search.
     search_words: usize = "8", "words";
+    /// Users one user may have blocked.
+    blocks_max: usize = "10000", "users";
+    /// Users that one look for candidates reads, those near and those whose place is not known each.
+    candidates_scanned: usize = "1000", "users";
     /// Youngest age to see others and be seen.
     minimum_age: i64 = "18", "years";
 

@@ -33,6 +33,7 @@ CREATE TABLE users (
     notifications_read BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX users_by_activity ON users (last_active_at);
+CREATE INDEX users_by_place ON users (cell_lat, cell_lon, last_active_at);
 
 CREATE TABLE interests (
     user_id BIGINT NOT NULL REFERENCES users (id),

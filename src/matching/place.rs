@@ -8,11 +8,11 @@
 //! is asked, from wherever, tells no more than the cell.
 
 /// Mean radius of the Earth, in kilometres.
-const RADIUS_KM: f64 = 6371.0;
+pub(super) const RADIUS_KM: f64 = 6371.0;
 /// Height of a row, in degrees.
-const ROW_DEGREES: f64 = 0.02;
+pub(super) const ROW_DEGREES: f64 = 0.02;
 /// Rows from pole to pole.
-const ROWS: i64 = 9000;
+pub(super) const ROWS: i64 = 9000;
 /// Cells of the rows at the equator: 360 degrees by 0.02.
 const EQUATOR_CELLS: f64 = 18_000.0;
 
@@ -51,11 +51,11 @@ impl Cell {
     }
 }
 
-fn row_middle(lat: i64) -> f64 {
+pub(super) fn row_middle(lat: i64) -> f64 {
     (lat as f64 + 0.5) * ROW_DEGREES - 90.0
 }
 
-fn cells_in(lat: i64) -> i64 {
+pub(super) fn cells_in(lat: i64) -> i64 {
     ((EQUATOR_CELLS * row_middle(lat).to_radians().cos()).floor() as i64).max(1)
 }
 

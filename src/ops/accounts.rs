@@ -145,7 +145,8 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
     // A change that changes nothing takes no number.
     if before != after {
         let now = app.now();
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(after.0)
@@ -222,7 +223,8 @@ pub async fn update_preferences(app: &App, actor: Actor, input: PreferencesUpdat
     if before != after {
         let now = app.now();
         accounts::set_preferences(&mut tx, actor.user, &after).await?;
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(after)

@@ -212,3 +212,15 @@ pub async fn by_place(
         .bind(reader).bind(conversation).bind(seq).fetch_optional(c))?;
     Ok(render(conn, reader, row.into_iter().collect()).await?.pop())
 }
+
+/// Those of some messages that a reader may name as evidence: as the operator must see them, whoever blocked whom
+/// since then. Nobody else may be shown what this answers.
+pub async fn evidence(conn: &mut Conn, reader: UserId, places: &[(ConversationId, i64)]) -> Result<Vec<Message>> {
+    const SQL: &str = messages_for_reader!(
+        "JOIN json_each($2) j ON m.conversation_id = j.value ->> 0 AND m.seq = j.value ->> 1 ORDER BY j.key"
+    );
+    let places = json_list(places);
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&places).fetch_all(c))?;
+    let unblocked = |row| MessageRow { blocked_at: None, blocks_me_at: None, ..row };
+    render(conn, reader, rows.into_iter().map(unblocked).collect()).await
+}

@@ -1,0 +1,225 @@
+//! Likes, passes, matches, and the people one might like.
+//!
+//! To somebody who asks, a user who is deleted, disabled or blocks them does not exist: one refusal for all, decided
+//! before anything else could tell them apart.
+
+use crate::app::App;
+use crate::bus::Notice;
+use crate::error::{Error, ErrorCode, Result};
+use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
+use crate::model::{Actor, Match, Micros, PersonalKind, UserId};
+use crate::ops::accounts;
+use crate::protocol::commands::{CandidateList, LikeAdd, LikeRemove, MatchEnd, MatchList, PassAdd};
+use crate::protocol::replies::{Candidates, Count, Done, Liked, Matches};
+use crate::store::candidates::{self, Narrowed, PersonRow};
+use crate::store::pairs::{self, MatchRow, Pair};
+use crate::store::{Conn, Tx, streams};
+
+/// Microseconds of a day.
+const DAY: Micros = 86_400_000_000;
+
+/// Locks the pair of two users and judges whether `me` may deal with the other one.
+async fn meet(tx: &mut Tx, me: UserId, other: UserId) -> Result<Pair> {
+    if me == other {
+        return Err(Error::field("user", "This is you."));
+    }
+    let nobody = || Error::not_found("user");
+    let pair = pairs::lock(tx, me, other).await?.ok_or_else(nobody)?;
+    if pair.side(other).blocked_at.is_some() || !pairs::both_live(tx, me, other).await? {
+        return Err(nobody());
+    }
+    if pair.side(me).blocked_at.is_some() {
+        return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+    }
+    Ok(pair)
+}
+
+/// An entry to be told: whose, what, about whom.
+pub(super) type Entry = (UserId, PersonalKind, i64);
+
+/// Writes a changed pair and what is told of it, and commits.
+pub(super) async fn commit(app: &App, mut tx: Tx, pair: &Pair, at: Micros, mut entries: Vec<Entry>) -> Result<()> {
+    pairs::save(&mut tx, pair).await?;
+    // Users are locked by ascending id, as everywhere; the entries of one keep their order.
+    entries.sort_by_key(|(user, ..)| *user);
+    let mut notices = Vec::with_capacity(entries.len());
+    for (user, kind, subject) in entries {
+        let entry = streams::append_personal(&mut tx, user, kind, subject, at).await?;
+        notices.push(Notice::Personal { user, entry });
+    }
+    app.commit(tx, notices).await
+}
+
+/// Likes a user. Two likes are a match.
+pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
+    let (me, other) = (actor.user, input.user);
+    let mut tx = app.store.begin().await?;
+    let mut pair = meet(&mut tx, me, other).await?;
+    let at = app.now();
+    if pair.side(me).liked_at.is_none() {
+        let theirs = *pair.side(other);
+        let mine = pair.side_mut(me);
+        (mine.liked_at, mine.passed_at) = (Some(at), None);
+        let mut entries = vec![(me, PersonalKind::LikeSent, other.0)];
+        if theirs.liked_at.is_some() {
+            pair.make_match(at);
+            entries.extend([(me, PersonalKind::Matched, other.0), (other, PersonalKind::Matched, me.0)]);
+        } else if theirs.passed_at.is_none() {
+            // Who passed has answered: there is nothing to tell them.
+            entries.push((other, PersonalKind::LikeReceived, 0));
+        }
+        commit(app, tx, &pair, at, entries).await?;
+    } else {
+        drop(tx);
+    }
+    let mut conn = app.store.read().await?;
+    let made = match pair.is_matched() {
+        true => pairs::match_of(&mut conn, me, pair.id).await?,
+        false => None,
+    };
+    let made = match made {
+        Some(row) => shown(app, &mut conn, me, row).await?,
+        None => None,
+    };
+    Ok(Liked { matched: made.is_some(), made })
+}
+
+/// Takes a like back; ends the match, if there was one.
+pub async fn unlike(app: &App, actor: Actor, input: LikeRemove) -> Result<Done> {
+    let mut tx = app.store.begin().await?;
+    let mut pair = meet(&mut tx, actor.user, input.user).await?;
+    let at = app.now();
+    let entries = withdraw(&mut pair, actor.user, input.user, at);
+    if !entries.is_empty() {
+        commit(app, tx, &pair, at, entries).await?;
+    }
+    Ok(Done {})
+}
+
+/// Takes the like of `me` out of a pair. The other's stays, so that a new like matches the two again.
+fn withdraw(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if pair.side_mut(me).liked_at.take().is_some() {
+        entries.push((me, PersonalKind::LikeWithdrawn, other.0));
+    }
+    if pair.end_match(at) {
+        entries.extend([(me, PersonalKind::Unmatched, other.0), (other, PersonalKind::Unmatched, me.0)]);
+    }
+    entries
+}
+
+/// Does not want to see a user among the candidates again. Takes a like back.
+pub async fn pass(app: &App, actor: Actor, input: PassAdd) -> Result<Done> {
+    let (me, other) = (actor.user, input.user);
+    let mut tx = app.store.begin().await?;
+    let mut pair = meet(&mut tx, me, other).await?;
+    if pair.side(me).passed_at.is_some() {
+        return Ok(Done {});
+    }
+    let at = app.now();
+    let mut entries = withdraw(&mut pair, me, other, at);
+    pair.side_mut(me).passed_at = Some(at);
+    entries.push((me, PersonalKind::PassSent, other.0));
+    commit(app, tx, &pair, at, entries).await?;
+    Ok(Done {})
+}
+
+/// How many people like a user who has not answered them. Who they are is told by the match.
+pub async fn likes_received(app: &App, actor: Actor) -> Result<Count> {
+    let mut conn = app.store.read().await?;
+    let count = pairs::likes_received(&mut conn, actor.user, app.config.unread_cap).await?;
+    Ok(Count { count })
+}
+
+/// Ends a match. Neither sees the other among the candidates again.
+pub async fn end(app: &App, actor: Actor, input: MatchEnd) -> Result<Done> {
+    let (me, other) = (actor.user, input.user);
+    let nothing = || Error::not_found("match");
+    if me == other {
+        return Err(Error::field("user", "This is you."));
+    }
+    let mut tx = app.store.begin().await?;
+    let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(nothing)?;
+    // A block and a deletion end the match, so that there is none to find here.
+    let at = app.now();
+    if !pairs::both_live(&mut tx, me, other).await? || !pair.end_match(at) {
+        return Err(nothing());
+    }
+    pair.side_mut(other).liked_at = None;
+    let mine = pair.side_mut(me);
+    (mine.liked_at, mine.passed_at) = (None, Some(at));
+    let entries = vec![(me, PersonalKind::Unmatched, other.0), (other, PersonalKind::Unmatched, me.0)];
+    commit(app, tx, &pair, at, entries).await?;
+    Ok(Done {})
+}
+
+/// The matches of a user, newest first.
+pub async fn matches(app: &App, actor: Actor, input: MatchList) -> Result<Matches> {
+    let limit = super::page_size(app, input.limit)?;
+    let mut conn = app.store.read().await?;
+    let before = match input.before {
+        None => None,
+        Some(id) => {
+            let place = pairs::match_place(&mut conn, actor.user, id).await?;
+            Some(place.ok_or_else(|| Error::field("before", "You never had this match."))?)
+        }
+    };
+    let mut matches = Vec::new();
+    for row in pairs::matches(&mut conn, actor.user, before, limit).await? {
+        matches.extend(shown(app, &mut conn, actor.user, row).await?);
+    }
+    Ok(Matches { matches })
+}
+
+/// A match as its reader sees it; none if the other one went meanwhile.
+async fn shown(app: &App, conn: &mut Conn, reader: UserId, row: MatchRow) -> Result<Option<Match>> {
+    let user = accounts::seen_by(app, conn, reader, row.user).await?;
+    Ok(user.map(|user| Match { id: row.id, user, created_at: row.created_at, conversation: row.conversation }))
+}
+
+/// People one might like, who might like back.
+pub async fn candidates(app: &App, actor: Actor, input: CandidateList) -> Result<Candidates> {
+    let limit = super::page_size(app, input.limit)?;
+    let mut conn = app.store.read().await?;
+    let now = app.now();
+    let reader = candidates::person(&mut conn, actor.user).await?;
+    let me = person(&reader, now);
+    let Some(narrowed) = narrow(app, &reader, &me, now) else { return Ok(Candidates { candidates: Vec::new() }) };
+    let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await?;
+    let others = found.iter().map(|row| Candidate { person: person(row, now), active_day: row.last_active_at / DAY });
+    let today = Today { day: now / DAY, minimum_age: app.config.minimum_age };
+    let mut candidates = Vec::new();
+    for ranked in rank(&me, others.collect(), today).into_iter().take(limit) {
+        candidates.extend(accounts::seen_by(app, &mut conn, actor.user, ranked.user).await?);
+    }
+    Ok(Candidates { candidates })
+}
+
+/// A row as the engine looks at it.
+fn person(row: &PersonRow, now: Micros) -> Person {
+    let today = age::day_of(now);
+    let birth = row.birth_date.as_deref().and_then(|text| age::parse_birth_date(text, today));
+    let cell = row.cell_lat.zip(row.cell_lon).map(|(lat, lon)| Cell { lat, lon });
+    Person {
+        user: row.id,
+        age: birth.map(|birth| age::age_on(birth, today)),
+        gender: row.gender,
+        cell,
+        wants: row.wanted.clone().into(),
+    }
+}
+
+/// What columns can tell of whom a reader looks for; none if the reader can see nobody.
+fn narrow<'a>(app: &App, reader: &'a PersonRow, me: &Person, now: Micros) -> Option<Narrowed<'a>> {
+    let age = me.age.filter(|age| *age >= app.config.minimum_age)?;
+    let today = age::day_of(now);
+    // One year more on either side than asked for: the engine counts birthdays, the columns need not.
+    let years_ago = |years: i64| format!("{:04}-{:02}-{:02}", i64::from(today.year()) - years, today.month(), today.day());
+    Some(Narrowed {
+        reader,
+        age,
+        born_from: years_ago(me.wants.age_max + 2),
+        born_to: years_ago(me.wants.age_min.max(app.config.minimum_age) - 1),
+        spans: me.cell.and_then(|cell| reach::spans(cell, me.wants.distance_km)),
+    })
+}

@@ -1,0 +1,236 @@
+//! What stands between two users: likes, passes, blocks, their match. One row per pair, made when it is first needed.
+//!
+//! Whoever changes anything here locks the row first ([`lock`]), judges what it then holds, and saves it whole: the
+//! rules are written once, over both sides, instead of once per column.
+
+use sqlx::FromRow;
+
+use super::{Conn, on};
+use crate::error::Result;
+use crate::model::{ConversationId, MatchId, Micros, UserId};
+use crate::protocol::replies::Blocked;
+
+/// What one of the two has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Side {
+    /// Likes the other since then.
+    pub liked_at: Option<Micros>,
+    /// Passed the other then.
+    pub passed_at: Option<Micros>,
+    /// Blocks the other since then.
+    pub blocked_at: Option<Micros>,
+}
+
+/// The row of two users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// The id of their match, if they ever have one.
+    pub id: MatchId,
+    low: UserId,
+    high: UserId,
+    low_side: Side,
+    high_side: Side,
+    /// When they first matched.
+    pub matched_at: Option<Micros>,
+    /// When their match ended.
+    pub match_ended_at: Option<Micros>,
+}
+
+#[derive(FromRow)]
+struct PairRow {
+    id: MatchId,
+    low: UserId,
+    high: UserId,
+    low_liked_at: Option<Micros>,
+    high_liked_at: Option<Micros>,
+    low_passed_at: Option<Micros>,
+    high_passed_at: Option<Micros>,
+    low_blocked_at: Option<Micros>,
+    high_blocked_at: Option<Micros>,
+    matched_at: Option<Micros>,
+    match_ended_at: Option<Micros>,
+}
+
+impl From<PairRow> for Pair {
+    fn from(row: PairRow) -> Pair {
+        let side = |liked_at, passed_at, blocked_at| Side { liked_at, passed_at, blocked_at };
+        Pair {
+            id: row.id,
+            low: row.low,
+            high: row.high,
+            low_side: side(row.low_liked_at, row.low_passed_at, row.low_blocked_at),
+            high_side: side(row.high_liked_at, row.high_passed_at, row.high_blocked_at),
+            matched_at: row.matched_at,
+            match_ended_at: row.match_ended_at,
+        }
+    }
+}
+
+impl Pair {
+    /// What a user of the pair has done.
+    pub fn side(&self, user: UserId) -> &Side {
+        if user == self.low { &self.low_side } else { &self.high_side }
+    }
+
+    /// The same, to be changed.
+    pub fn side_mut(&mut self, user: UserId) -> &mut Side {
+        if user == self.low { &mut self.low_side } else { &mut self.high_side }
+    }
+
+    /// Whether the two are matched now.
+    pub fn is_matched(&self) -> bool {
+        self.matched_at.is_some() && self.match_ended_at.is_none()
+    }
+
+    /// The two are matched from now on; again under the same id, if they were before.
+    pub fn make_match(&mut self, at: Micros) {
+        self.matched_at.get_or_insert(at);
+        self.match_ended_at = None;
+    }
+
+    /// Ends the match. Answers whether there was one.
+    pub fn end_match(&mut self, at: Micros) -> bool {
+        let was_matched = self.is_matched();
+        if was_matched {
+            self.match_ended_at = Some(at);
+        }
+        was_matched
+    }
+}
+
+/// Locks the row of two users, whichever comes first; none if one of them never existed. What it holds is what every
+/// later statement of this transaction sees.
+pub async fn lock(tx: &mut Conn, one: UserId, other: UserId) -> Result<Option<Pair>> {
+    const MAKE: &str = "INSERT INTO pairs (low, high) \
+        SELECT l.id, h.id FROM users l JOIN users h ON h.id = $2 WHERE l.id = $1 ON CONFLICT (low, high) DO NOTHING";
+    // On SQLite the transaction is alone, so that finding the row is enough.
+    const FIND: &str = "SELECT id, low, high, low_liked_at, high_liked_at, low_passed_at, high_passed_at, \
+        low_blocked_at, high_blocked_at, matched_at, match_ended_at FROM pairs WHERE low = $1 AND high = $2";
+    let (low, high) = (one.min(other), one.max(other));
+    on!(tx, c => sqlx::query(MAKE).bind(low).bind(high).execute(c))?;
+    let row: Option<PairRow> = on!(tx, c => sqlx::query_as(FIND).bind(low).bind(high).fetch_optional(c))?;
+    Ok(row.map(Pair::from))
+}
+
+/// Locks the direct conversation of a locked pair, so that a block waits for what is being written there; none if the
+/// two have none. On SQLite the transaction is alone, so that finding it is enough.
+pub async fn lock_conversation(tx: &mut Conn, pair: &Pair) -> Result<Option<ConversationId>> {
+    const SQL: &str = "SELECT id FROM conversations WHERE low = $1 AND high = $2";
+    Ok(on!(tx, c => sqlx::query_scalar(SQL).bind(pair.low).bind(pair.high).fetch_optional(c))?)
+}
+
+/// Writes a locked pair back.
+pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
+    const SQL: &str = "UPDATE pairs SET low_liked_at = $2, high_liked_at = $3, low_passed_at = $4, high_passed_at = $5, \
+        low_blocked_at = $6, high_blocked_at = $7, matched_at = $8, match_ended_at = $9 WHERE id = $1";
+    let (low, high) = (&pair.low_side, &pair.high_side);
+    on!(tx, c => sqlx::query(SQL)
+        .bind(pair.id)
+        .bind(low.liked_at)
+        .bind(high.liked_at)
+        .bind(low.passed_at)
+        .bind(high.passed_at)
+        .bind(low.blocked_at)
+        .bind(high.blocked_at)
+        .bind(pair.matched_at)
+        .bind(pair.match_ended_at)
+        .execute(c))?;
+    Ok(())
+}
+
+/// Whether both accounts are there: neither deleted nor disabled.
+pub async fn both_live(conn: &mut Conn, one: UserId, other: UserId) -> Result<bool> {
+    const SQL: &str =
+        "SELECT COUNT(*) FROM users WHERE id IN ($1, $2) AND deleted_at IS NULL AND disabled_at IS NULL";
+    let live: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(one).bind(other).fetch_one(c))?;
+    Ok(live == 2)
+}
+
+/// How many people like a user who has not answered them; counting stops at `cap`.
+pub async fn likes_received(conn: &mut Conn, user: UserId, cap: i64) -> Result<i64> {
+    const SQL: &str = "SELECT COUNT(*) FROM (\
+            SELECT u.id FROM pairs p JOIN users u ON u.id = CASE WHEN p.low = $1 THEN p.high ELSE p.low END \
+            WHERE (p.low = $1 OR p.high = $1) \
+                AND CASE WHEN p.low = $1 THEN p.high_liked_at ELSE p.low_liked_at END IS NOT NULL \
+                AND CASE WHEN p.low = $1 THEN p.low_liked_at ELSE p.high_liked_at END IS NULL \
+                AND CASE WHEN p.low = $1 THEN p.low_passed_at ELSE p.high_passed_at END IS NULL \
+                AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL \
+                AND u.deleted_at IS NULL AND u.disabled_at IS NULL \
+            LIMIT $2) AS likes";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).bind(cap).fetch_one(c))?)
+}
+
+/// A match of a reader.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct MatchRow {
+    /// Its id.
+    pub id: MatchId,
+    /// The other one.
+    pub user: UserId,
+    /// When it came to be.
+    pub created_at: Micros,
+    /// The direct conversation of the two.
+    pub conversation: Option<ConversationId>,
+}
+
+/// The matches of a reader, with whoever is still there for the reader.
+macro_rules! matches_of {
+    ($where:literal) => {
+        concat!(
+            "SELECT p.id, u.id AS user, p.matched_at AS created_at, c.id AS conversation FROM pairs p ",
+            "JOIN users u ON u.id = CASE WHEN p.low = $1 THEN p.high ELSE p.low END ",
+            "LEFT JOIN conversations c ON c.low = p.low AND c.high = p.high ",
+            "WHERE (p.low = $1 OR p.high = $1) AND p.matched_at IS NOT NULL AND p.match_ended_at IS NULL ",
+            "AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL ",
+            "AND u.deleted_at IS NULL AND u.disabled_at IS NULL ",
+            $where
+        )
+    };
+}
+
+/// One match of a reader.
+pub async fn match_of(conn: &mut Conn, reader: UserId, id: MatchId) -> Result<Option<MatchRow>> {
+    const SQL: &str = matches_of!("AND p.id = $2");
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(id).fetch_optional(c))?)
+}
+
+/// A place in the list of matches: when, and which.
+pub type MatchPlace = (Micros, MatchId);
+
+/// Where a match of a reader stands in the list, also after it ended.
+pub async fn match_place(conn: &mut Conn, reader: UserId, id: MatchId) -> Result<Option<MatchPlace>> {
+    const SQL: &str = "SELECT matched_at, id FROM pairs \
+        WHERE id = $2 AND (low = $1 OR high = $1) AND matched_at IS NOT NULL";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(id).fetch_optional(c))?)
+}
+
+/// The matches of a reader below a place, newest first.
+pub async fn matches(
+    conn: &mut Conn,
+    reader: UserId,
+    before: Option<MatchPlace>,
+    limit: usize,
+) -> Result<Vec<MatchRow>> {
+    const SQL: &str = matches_of!("AND (p.matched_at, p.id) < ($2, $3) ORDER BY p.matched_at DESC, p.id DESC LIMIT $4");
+    let (at, id) = before.unwrap_or((Micros::MAX, MatchId(i64::MAX)));
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(at).bind(id).bind(limit as i64).fetch_all(c))?)
+}
+
+/// Whom a user blocks, the latest block first. The name of an account that is gone for this reader is empty.
+pub async fn blocks(conn: &mut Conn, user: UserId, limit: usize) -> Result<Vec<Blocked>> {
+    const SQL: &str = "SELECT u.id AS user, \
+            CASE WHEN u.deleted_at IS NOT NULL OR p.low_blocked_at IS NOT NULL AND p.high_blocked_at IS NOT NULL \
+                THEN '' ELSE u.username END AS username, \
+            CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END AS at \
+        FROM pairs p JOIN users u ON u.id = CASE WHEN p.low = $1 THEN p.high ELSE p.low END \
+        WHERE (p.low = $1 AND p.low_blocked_at IS NOT NULL) OR (p.high = $1 AND p.high_blocked_at IS NOT NULL) \
+        ORDER BY at DESC, p.id DESC LIMIT $2";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(limit as i64).fetch_all(c))?)
+}
+
+/// How many users a user blocks.
+pub async fn block_count(conn: &mut Conn, user: UserId) -> Result<i64> {
+    const SQL: &str = "SELECT COUNT(*) FROM pairs \
+        WHERE (low = $1 AND low_blocked_at IS NOT NULL) OR (high = $1 AND high_blocked_at IS NOT NULL)";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_one(c))?)
+}

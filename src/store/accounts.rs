@@ -155,7 +155,7 @@ struct Own {
 }
 
 #[derive(FromRow)]
-struct Wanted {
+pub(super) struct Wanted {
     age_min: i64,
     age_max: i64,
     distance_km: i64,
@@ -293,13 +293,6 @@ pub async fn set_preferences(tx: &mut Conn, user: UserId, wanted: &Preferences) 
         .bind(wanted.distance_km)
         .bind(seeks)
         .execute(c))?;
-    Ok(())
-}
-
-/// Chooses what a user is seen as.
-pub async fn set_status(tx: &mut Conn, user: UserId, status: Status) -> Result<()> {
-    const SQL: &str = "UPDATE users SET status = $2 WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL).bind(user).bind(status).execute(c))?;
     Ok(())
 }
 

@@ -35,7 +35,9 @@ fn crowd() -> impl Strategy<Value = Vec<Candidate>> {
     let person = (person(), 19_990..20_001_i64);
     proptest::collection::vec(person, 2..60).prop_map(|people| {
         let numbered = people.into_iter().zip(1..);
-        numbered.map(|((person, active_day), id)| Candidate { person: Person { user: UserId(id), ..person }, active_day }).collect()
+        numbered
+            .map(|((person, active_day), id)| Candidate { person: Person { user: UserId(id), ..person }, active_day })
+            .collect()
     })
 }
 

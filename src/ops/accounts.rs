@@ -93,12 +93,17 @@ async fn own(conn: &mut Conn, user: UserId) -> Result<OwnProfile> {
 }
 
 /// What the caller may see of a user. Unknown, deleted, disabled and blocked look alike.
-pub async fn get(app: &App, actor: Actor, input: ProfileGet) -> Result<Profile> {
+pub async fn profile(app: &App, actor: Actor, input: ProfileGet) -> Result<Profile> {
     let mut conn = app.store.read().await?;
-    let seen = accounts::seen(&mut conn, actor.user, input.user).await?.ok_or_else(no_user)?;
-    let interests = accounts::interests(&mut conn, seen.id).await?;
-    let reader_cell = accounts::cell(&mut conn, actor.user).await?;
-    Ok(render(app, seen, interests, reader_cell))
+    seen_by(app, &mut conn, actor.user, input.user).await?.ok_or_else(no_user)
+}
+
+/// A user as a reader may see them, if at all.
+pub(super) async fn seen_by(app: &App, conn: &mut Conn, reader: UserId, user: UserId) -> Result<Option<Profile>> {
+    let Some(seen) = accounts::seen(conn, reader, user).await? else { return Ok(None) };
+    let interests = accounts::interests(conn, seen.id).await?;
+    let reader_cell = accounts::cell(conn, reader).await?;
+    Ok(Some(render(app, seen, interests, reader_cell)))
 }
 
 fn no_user() -> Error {
@@ -154,7 +159,8 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
     // A change that changes nothing takes no number.
     if before != after {
         let now = app.now();
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(after.0)
@@ -231,7 +237,8 @@ pub async fn update_preferences(app: &App, actor: Actor, input: PreferencesUpdat
     if before != after {
         let now = app.now();
         accounts::set_preferences(&mut tx, actor.user, &after).await?;
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(after)
@@ -266,7 +273,8 @@ pub async fn set_status(app: &App, actor: Actor, input: StatusSet) -> Result<Don
     if own(&mut tx, actor.user).await?.status != input.status {
         let now = app.now();
         accounts::set_status(&mut tx, actor.user, input.status).await?;
-        let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
+        let entry =
+            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(Done {})

@@ -140,8 +140,7 @@ pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
 
 /// Whether both accounts are there: neither deleted nor disabled.
 pub async fn both_live(conn: &mut Conn, one: UserId, other: UserId) -> Result<bool> {
-    const SQL: &str =
-        "SELECT COUNT(*) FROM users WHERE id IN ($1, $2) AND deleted_at IS NULL AND disabled_at IS NULL";
+    const SQL: &str = "SELECT COUNT(*) FROM users WHERE id IN ($1, $2) AND deleted_at IS NULL AND disabled_at IS NULL";
     let live: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(one).bind(other).fetch_one(c))?;
     Ok(live == 2)
 }
@@ -205,7 +204,12 @@ pub async fn match_place(conn: &mut Conn, reader: UserId, id: MatchId) -> Result
 }
 
 /// The matches of a reader below a place, newest first.
-pub async fn matches(conn: &mut Conn, reader: UserId, before: Option<MatchPlace>, limit: usize) -> Result<Vec<MatchRow>> {
+pub async fn matches(
+    conn: &mut Conn,
+    reader: UserId,
+    before: Option<MatchPlace>,
+    limit: usize,
+) -> Result<Vec<MatchRow>> {
     const SQL: &str = matches_of!("AND (p.matched_at, p.id) < ($2, $3) ORDER BY p.matched_at DESC, p.id DESC LIMIT $4");
     let (at, id) = before.unwrap_or((Micros::MAX, MatchId(i64::MAX)));
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(at).bind(id).bind(limit as i64).fetch_all(c))?)

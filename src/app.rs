@@ -11,7 +11,7 @@ use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::model::Micros;
 use crate::store::writer::Writer;
-use crate::store::{Store, Tx};
+use crate::store::{Store, Tx, Use};
 
 /// The server's parts.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl App {
     /// # Errors
     /// A sentence that says what to do.
     pub async fn open(config: Config) -> std::result::Result<Arc<App>, String> {
-        let store = Arc::new(Store::open(&config).await?);
+        let store = Arc::new(Store::open(&config, Use::Alone).await?);
         let auth = Auth::open(&config)?;
         let hub = Arc::new(Hub::new(&config));
         let bus = Arc::new(Bus::local(Arc::clone(&hub)));

@@ -166,6 +166,8 @@ macro_rules! close_codes {
             pub const ALL: &[CloseCode] = &[$(CloseCode::$variant),*];
             /// The number in the close frame.
             pub fn number(self) -> u16 { match self { $(CloseCode::$variant => $number),* } }
+            /// A word for it in logs and metrics.
+            pub fn name(self) -> &'static str { match self { $(CloseCode::$variant => stringify!($variant)),* } }
             /// Whether the client should connect again with the credentials it has.
             pub fn reconnect(self) -> bool { match self { $(CloseCode::$variant => $again),* } }
             /// The reason text of the close frame (under 123 bytes) and the sentence of the document.

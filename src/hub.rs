@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::config::Config;
 use crate::error::CloseCode;
+use crate::metrics;
 use crate::model::{Actor, ConversationId, Micros, SessionId, Stream, UserId};
 
 /// The sockets of this node.
@@ -254,6 +255,7 @@ impl Hub {
                     self.push(&mut state, socket.actor.user, event, event.after);
                 }
                 None if gap => {
+                    metrics::fell_behind();
                     state.behind.insert(event.stream, Behind::At(delivered));
                 }
                 None => self.push(&mut state, socket.actor.user, event, delivered),
@@ -271,7 +273,8 @@ impl Hub {
         };
         if state.outbox.len() < self.outbox_frames && state.bytes + frame.len() <= self.outbox_bytes {
             state.put(frame.clone());
-        } else {
+        } else if !crate::planted::is(crate::planted::Fault::OrderNotRepaired) {
+            metrics::fell_behind();
             state.behind.insert(event.stream, Behind::At(cursor));
         }
     }
@@ -351,6 +354,12 @@ impl Hub {
     /// Whether a user has a socket here.
     pub fn is_here(&self, user: UserId) -> bool {
         self.streams.contains_key(&Stream::Personal(user))
+    }
+
+    /// Who has a socket here.
+    pub fn actors(&self) -> Vec<Actor> {
+        let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));
+        personal.flat_map(|entry| entry.sockets.iter().map(|socket| socket.actor).collect::<Vec<_>>()).collect()
     }
 
     /// How many sockets are here.

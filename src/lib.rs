@@ -14,7 +14,9 @@ pub mod http;
 pub mod hub;
 pub mod limits;
 pub mod matching;
+pub mod metrics;
 pub mod model;
+pub mod operator;
 pub mod ops;
 pub mod planted;
 pub mod protocol;
@@ -23,6 +25,7 @@ pub mod store;
 pub mod text;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,20 +33,23 @@ use tokio_util::sync::CancellationToken;
 /// Serves until `shutdown` completes, then drains: stops accepting, sends the sockets away, lets what was begun finish.
 ///
 /// # Errors
-/// A sentence that says why the server could not start.
+/// A sentence that says why the server could not go on.
 pub async fn run(
-    config: config::Config,
+    app: Arc<app::App>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> std::result::Result<(), String> {
-    let app = app::App::open(config).await?;
     let draining = CancellationToken::new();
+    let watching = tokio::spawn(operator::watch(Arc::clone(&app)));
     let served = http::serve(app, listener, draining.clone());
     tokio::pin!(served);
     tokio::select! {
-        () = &mut served => return Ok(()),
-        () = shutdown => draining.cancel(),
+        () = &mut served => {}
+        () = shutdown => {
+            draining.cancel();
+            served.await;
+        }
     }
-    served.await;
+    watching.abort();
     Ok(())
 }

@@ -1,1 +1,195 @@
-fn main() {}
+//! The command line: `serve`, which is the default, and the operator's commands.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line speaks to people")]
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Command};
+use duet::config::{Config, SETTINGS, variable};
+use duet::operator;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Connections that may wait for the accept loop.
+const BACKLOG: u32 = 4096;
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => return fail(&format!("cannot start: {cause}")),
+    };
+    match runtime.block_on(run(&matches)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => fail(&reason),
+    }
+}
+
+fn fail(reason: &str) -> ExitCode {
+    eprintln!("duet: {reason}");
+    ExitCode::FAILURE
+}
+
+/// The command line, made from the list of settings.
+fn command() -> Command {
+    let user = |name: &'static str, about: &'static str| {
+        Command::new(name).about(about).arg(Arg::new("user").required(true).help("User name, or #id"))
+    };
+    let settings = SETTINGS.iter().map(|setting| {
+        let help = format!(
+            "{} [{}; default: {}; env: {}]",
+            setting.help.trim(),
+            setting.unit,
+            or_none(setting.default),
+            variable(setting.name)
+        );
+        Arg::new(setting.name).long(setting.name.replace('_', "-")).value_name("VALUE").help(help).global(true)
+    });
+    Command::new("duet")
+        .about("A WebSocket-first chat and matching server. Without a command: serve.")
+        .version(env!("CARGO_PKG_VERSION"))
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .global(true)
+                .help("A TOML file with settings [env: DUET_CONFIG]"),
+        )
+        .args(settings)
+        .subcommand(Command::new("serve").about("Serves; the default"))
+        .subcommand(Command::new("migrate").about("Brings the database up to date, and does not serve"))
+        .subcommand(Command::new("config").about("Shows the effective settings; secrets are hidden"))
+        .subcommand(
+            Command::new("user")
+                .about("Looks at accounts and acts on them, also while the server runs")
+                .subcommand_required(true)
+                .subcommand(Command::new("list").about("All accounts"))
+                .subcommand(user("show", "One account and its sessions"))
+                .subcommand(user("disable", "Closes an account until it is enabled; its sockets close within a second"))
+                .subcommand(user("enable", "Opens a disabled account again"))
+                .subcommand(user("set-password", "Reads a new password from standard input; ends all sessions"))
+                .subcommand(user("revoke", "Ends all sessions of an account")),
+        )
+        .subcommand(
+            Command::new("backup")
+                .about("Writes a consistent copy of the database, also while the server runs")
+                .arg(Arg::new("file").required(true).help("A new file")),
+        )
+        .subcommand(Command::new("restored").about("To be run once after a backup was put back: clients load again"))
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+async fn run(matches: &ArgMatches) -> Result<(), String> {
+    // A global flag stands in the innermost command's matches, wherever it was typed.
+    let mut innermost = matches;
+    while let Some((_, inner)) = innermost.subcommand() {
+        innermost = inner;
+    }
+    let config = settings(innermost)?;
+    match matches.subcommand() {
+        None | Some(("serve", _)) => serve(config).await,
+        Some(("migrate", _)) => operator::migrate(&config).await.map(say),
+        Some(("config", _)) => {
+            config.effective().for_each(|(name, value)| println!("{name} = {value:?}"));
+            Ok(())
+        }
+        Some(("backup", args)) => operator::backup(&config, Path::new(text(args, "file"))).await.map(say),
+        Some(("restored", _)) => operator::restored(&config).await.map(say),
+        Some(("user", args)) => match args.subcommand() {
+            Some(("list", _)) => operator::list(&config).await.map(say),
+            Some(("show", args)) => operator::show(&config, text(args, "user")).await.map(say),
+            Some(("disable", args)) => operator::disable(&config, text(args, "user")).await.map(say),
+            Some(("enable", args)) => operator::enable(&config, text(args, "user")).await.map(say),
+            Some(("revoke", args)) => operator::revoke(&config, text(args, "user")).await.map(say),
+            Some(("set-password", args)) => {
+                operator::set_password(&config, text(args, "user"), &password()?).await.map(say)
+            }
+            _ => Err("unknown command; see duet user --help".to_owned()),
+        },
+        Some((other, _)) => Err(format!("unknown command {other}; see duet --help")),
+    }
+}
+
+fn say(text: String) {
+    println!("{}", text.trim_end());
+}
+
+fn text<'a>(args: &'a ArgMatches, name: &str) -> &'a str {
+    args.get_one::<String>(name).map_or("", String::as_str)
+}
+
+/// A new password, from standard input so that it stands in no history and no process list.
+fn password() -> Result<String, String> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("New password, then Enter:");
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(|cause| format!("cannot read the password: {cause}"))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn settings(matches: &ArgMatches) -> Result<Config, String> {
+    let given = SETTINGS.iter().filter_map(|setting| {
+        matches.get_one::<String>(setting.name).map(|value| (setting.name.to_owned(), value.clone()))
+    });
+    let flags: BTreeMap<String, String> = given.collect();
+    Config::load(&flags, matches.get_one::<String>("config").map(Path::new))
+}
+
+async fn serve(config: Config) -> Result<(), String> {
+    start_logging(&config)?;
+    let listener = listen(config.listen)?;
+    let address = listener.local_addr().map_err(|cause| cause.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|cause| cause.to_string())?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("going away: no new connections, sockets are sent on");
+    };
+    let app = duet::app::App::open(config).await?;
+    println!("duet listens on http://{address}");
+    println!("Try it: {}", try_it(address));
+    duet::run(app, listener, shutdown).await
+}
+
+/// A line to paste: the first account.
+fn try_it(address: SocketAddr) -> String {
+    let body = r#"{"username":"ann","password":"correct horse","password2":"correct horse"}"#;
+    format!("curl -s http://{address}/api/v1/auth/register/ -H 'Content-Type: application/json' -d '{body}'")
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().map_err(|cause: std::io::Error| match cause.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("another program listens on {address}: stop it, or choose another --listen")
+        }
+        std::io::ErrorKind::PermissionDenied => format!("not allowed to listen on {address}: choose a port above 1023"),
+        _ => format!("cannot listen on {address}: {cause}"),
+    })
+}
+
+/// People read lines; machines read JSON.
+fn start_logging(config: &Config) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(|cause| format!("--log: {cause}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        log.with_target(false).init();
+    } else {
+        log.json().init();
+    }
+    Ok(())
+}

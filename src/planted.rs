@@ -16,6 +16,21 @@ pub enum Fault {
     OrderNotRepaired,
 }
 
+#[cfg(feature = "planted-faults")]
+impl Fault {
+    /// The fault that a test calls so.
+    pub fn named(name: &str) -> Option<Fault> {
+        Some(match name {
+            "ack_before_commit" => Fault::AckBeforeCommit,
+            "no_idempotency" => Fault::NoIdempotency,
+            "resume_from_head" => Fault::ResumeFromHead,
+            "block_outside_lock" => Fault::BlockOutsideLock,
+            "order_not_repaired" => Fault::OrderNotRepaired,
+            _ => return None,
+        })
+    }
+}
+
 /// Whether this server was started with the fault.
 #[cfg(not(feature = "planted-faults"))]
 pub const fn is(_fault: Fault) -> bool {

@@ -22,6 +22,7 @@ use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::feed;
 use crate::hub::Socket;
 use crate::limits::Permit;
+use crate::metrics;
 use crate::model::Micros;
 use crate::ops;
 use crate::ops::sessions::Authenticated;
@@ -161,6 +162,7 @@ async fn hello(app: &App, socket: &Arc<Socket>, authenticated: &Authenticated) -
 
 /// Sends a close frame, and gives the other side a moment to answer it.
 async fn close(app: &App, mut stream: Stream, code: CloseCode) {
+    metrics::closed(code);
     let frame = CloseFrame { code: code.number().into(), reason: code.meaning().into() };
     let closing = async {
         if stream.close(Some(frame)).await.is_ok() {

@@ -10,7 +10,7 @@ use crate::protocol::commands::{
 };
 use crate::protocol::replies::{Conversations, Done};
 use crate::store::conversations::{self, ListPosition};
-use crate::store::{Conn, Tx, pairs, streams};
+use crate::store::{Conn, Tx, accounts, pairs, streams};
 
 /// Opens the direct conversation with a user, or finds it.
 pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Conversation> {
@@ -25,7 +25,7 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     app.limits.direct(me).map_err(Error::rate_limited)?;
     let mut tx = app.store.begin().await?;
     let pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
-    if pair.side(other).blocked_at.is_some() || !pairs::both_live(&mut tx, me, other).await? {
+    if pair.side(other).blocked_at.is_some() || !accounts::is_live(&mut tx, other).await? {
         return Err(Error::not_found("user"));
     }
     if pair.side(me).blocked_at.is_some() {

@@ -9,7 +9,7 @@ use crate::protocol::commands::{
     ConversationCreate, ConversationGet, ConversationLeave, ConversationRename, MemberAdd, MemberRemove, MemberRole,
 };
 use crate::protocol::replies::{Changed, Done};
-use crate::store::{Conn, Tx, conversations, pairs, streams};
+use crate::store::{Conn, Tx, accounts, conversations, streams};
 use crate::text;
 
 /// Creates a group. A repeat with the same key finds it again.
@@ -68,7 +68,7 @@ async fn may_meet(
     }
     let nobody = |place: usize| Error { field: Some(format!("{field}[{place}]")), ..Error::not_found("user") };
     for (place, user) in newcomers.iter().enumerate() {
-        if !pairs::both_live(tx, asker, *user).await? {
+        if !accounts::is_live(tx, *user).await? {
             return Err(nobody(place));
         }
     }

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, Result};
 use crate::model::{Actor, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, UserId, Watermark};
+use crate::planted::{self, Fault};
 use crate::protocol::Event;
 use crate::protocol::commands::{
     MessageDelete, MessageDelivered, MessageEdit, MessageHistory, MessageRead, MessageSearch, MessageSend,
@@ -24,6 +25,9 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
         client_key(app, key)?;
     }
     let MessageSend { conversation, reply_to, client_key, .. } = input;
+    if planted::is(Fault::BlockOutsideLock) {
+        conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?.may_write()?;
+    }
     let folded = text::fold(&text);
     let message = NewMessage { sender: actor.user, conversation, text, reply_to, client_key, folded, at: app.now() };
     let placed = app.writer.send(message).await?;

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::metrics;
 use crate::model::{Actor, UserId};
 use crate::protocol::{Command, CommandId, encode_reply, replies};
 
@@ -23,58 +24,65 @@ use crate::protocol::{Command, CommandId, encode_reply, replies};
 /// answered there.
 pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Utf8Bytes {
     use Command as C;
+    let name = command.name();
     match command {
-        C::MessageSend(input) => encode_reply(id, &messages::send(app, actor, input).await),
-        C::MessageRead(input) => encode_reply(id, &messages::read(app, actor, input).await),
-        C::MessageDelivered(input) => encode_reply(id, &messages::delivered(app, actor, input).await),
-        C::MessageEdit(input) => encode_reply(id, &messages::edit(app, actor, input).await),
-        C::MessageDelete(input) => encode_reply(id, &messages::delete(app, actor, input).await),
-        C::MessageHistory(input) => encode_reply(id, &messages::history(app, actor, input).await),
-        C::MessageSearch(input) => encode_reply(id, &messages::search(app, actor, input).await),
-        C::MessageReact(input) => encode_reply(id, &reactions::add(app, actor, input).await),
-        C::MessageUnreact(input) => encode_reply(id, &reactions::remove(app, actor, input).await),
-        C::TypingSet(input) => encode_reply(id, &presence::typing(app, actor, input).await),
-        C::PresenceGet(input) => encode_reply(id, &presence::get(app, actor, input).await),
-        C::StatusSet(input) => encode_reply(id, &presence::set_status(app, actor, input).await),
-        C::ConversationOpen(input) => encode_reply(id, &conversations::open(app, actor, input).await),
-        C::ConversationList(input) => encode_reply(id, &conversations::list(app, actor, input).await),
-        C::ConversationGet(input) => encode_reply(id, &conversations::get(app, actor, input).await),
-        C::ConversationMute(input) => encode_reply(id, &conversations::mute(app, actor, input).await),
-        C::ConversationArchive(input) => encode_reply(id, &conversations::archive(app, actor, input).await),
-        C::ConversationLeave(input) => encode_reply(id, &groups::leave(app, actor, input).await),
-        C::ConversationCreate(input) => encode_reply(id, &groups::create(app, actor, input).await),
-        C::ConversationRename(input) => encode_reply(id, &groups::rename(app, actor, input).await),
-        C::MemberAdd(input) => encode_reply(id, &groups::add(app, actor, input).await),
-        C::MemberRemove(input) => encode_reply(id, &groups::remove(app, actor, input).await),
-        C::MemberRole(input) => encode_reply(id, &groups::role(app, actor, input).await),
-        C::NotificationList(input) => encode_reply(id, &inbox::list(app, actor, input).await),
-        C::NotificationRead(input) => encode_reply(id, &inbox::read(app, actor, input).await),
-        C::CandidateList(input) => encode_reply(id, &matching::candidates(app, actor, input).await),
-        C::LikeAdd(input) => encode_reply(id, &matching::like(app, actor, input).await),
-        C::LikeRemove(input) => encode_reply(id, &matching::unlike(app, actor, input).await),
-        C::LikeCount(_) => encode_reply(id, &matching::likes_received(app, actor).await),
-        C::PassAdd(input) => encode_reply(id, &matching::pass(app, actor, input).await),
-        C::MatchList(input) => encode_reply(id, &matching::matches(app, actor, input).await),
-        C::MatchEnd(input) => encode_reply(id, &matching::end(app, actor, input).await),
-        C::BlockAdd(input) => encode_reply(id, &blocks::add(app, actor, input).await),
-        C::BlockRemove(input) => encode_reply(id, &blocks::remove(app, actor, input).await),
-        C::BlockList(_) => encode_reply(id, &blocks::list(app, actor).await),
-        C::ReportSend(input) => encode_reply(id, &blocks::report(app, actor, input).await),
-        C::ProfileMe(_) => encode_reply(id, &accounts::me(app, actor).await),
-        C::ProfileGet(input) => encode_reply(id, &accounts::profile(app, actor, input).await),
-        C::ProfileUpdate(input) => encode_reply(id, &accounts::update(app, actor, input).await),
-        C::PreferencesGet(_) => encode_reply(id, &accounts::preferences(app, actor).await),
-        C::PreferencesUpdate(input) => encode_reply(id, &accounts::update_preferences(app, actor, input).await),
-        C::PasswordChange(input) => encode_reply(id, &accounts::change_password(app, actor, input).await),
-        C::AccountDelete(input) => encode_reply(id, &accounts::delete(app, actor, input).await),
-        C::SessionList(_) => encode_reply(id, &sessions::list(app, actor).await),
-        C::SessionRevoke(input) => encode_reply(id, &sessions::revoke(app, actor, input).await),
-        C::Ping(_) => encode_reply(id, &Ok(replies::Pong { time: app.now() })),
-        C::Auth(_) => encode_reply::<()>(id, &Err(Error::forbidden("This socket has said who it is."))),
+        C::MessageSend(input) => reply(id, name, &messages::send(app, actor, input).await),
+        C::MessageRead(input) => reply(id, name, &messages::read(app, actor, input).await),
+        C::MessageDelivered(input) => reply(id, name, &messages::delivered(app, actor, input).await),
+        C::MessageEdit(input) => reply(id, name, &messages::edit(app, actor, input).await),
+        C::MessageDelete(input) => reply(id, name, &messages::delete(app, actor, input).await),
+        C::MessageHistory(input) => reply(id, name, &messages::history(app, actor, input).await),
+        C::MessageSearch(input) => reply(id, name, &messages::search(app, actor, input).await),
+        C::MessageReact(input) => reply(id, name, &reactions::add(app, actor, input).await),
+        C::MessageUnreact(input) => reply(id, name, &reactions::remove(app, actor, input).await),
+        C::TypingSet(input) => reply(id, name, &presence::typing(app, actor, input).await),
+        C::PresenceGet(input) => reply(id, name, &presence::get(app, actor, input).await),
+        C::StatusSet(input) => reply(id, name, &presence::set_status(app, actor, input).await),
+        C::ConversationOpen(input) => reply(id, name, &conversations::open(app, actor, input).await),
+        C::ConversationList(input) => reply(id, name, &conversations::list(app, actor, input).await),
+        C::ConversationGet(input) => reply(id, name, &conversations::get(app, actor, input).await),
+        C::ConversationMute(input) => reply(id, name, &conversations::mute(app, actor, input).await),
+        C::ConversationArchive(input) => reply(id, name, &conversations::archive(app, actor, input).await),
+        C::ConversationLeave(input) => reply(id, name, &groups::leave(app, actor, input).await),
+        C::ConversationCreate(input) => reply(id, name, &groups::create(app, actor, input).await),
+        C::ConversationRename(input) => reply(id, name, &groups::rename(app, actor, input).await),
+        C::MemberAdd(input) => reply(id, name, &groups::add(app, actor, input).await),
+        C::MemberRemove(input) => reply(id, name, &groups::remove(app, actor, input).await),
+        C::MemberRole(input) => reply(id, name, &groups::role(app, actor, input).await),
+        C::NotificationList(input) => reply(id, name, &inbox::list(app, actor, input).await),
+        C::NotificationRead(input) => reply(id, name, &inbox::read(app, actor, input).await),
+        C::CandidateList(input) => reply(id, name, &matching::candidates(app, actor, input).await),
+        C::LikeAdd(input) => reply(id, name, &matching::like(app, actor, input).await),
+        C::LikeRemove(input) => reply(id, name, &matching::unlike(app, actor, input).await),
+        C::LikeCount(_) => reply(id, name, &matching::likes_received(app, actor).await),
+        C::PassAdd(input) => reply(id, name, &matching::pass(app, actor, input).await),
+        C::MatchList(input) => reply(id, name, &matching::matches(app, actor, input).await),
+        C::MatchEnd(input) => reply(id, name, &matching::end(app, actor, input).await),
+        C::BlockAdd(input) => reply(id, name, &blocks::add(app, actor, input).await),
+        C::BlockRemove(input) => reply(id, name, &blocks::remove(app, actor, input).await),
+        C::BlockList(_) => reply(id, name, &blocks::list(app, actor).await),
+        C::ReportSend(input) => reply(id, name, &blocks::report(app, actor, input).await),
+        C::ProfileMe(input) => reply(id, name, &accounts::me(app, actor, input).await),
+        C::ProfileGet(input) => reply(id, name, &accounts::get(app, actor, input).await),
+        C::ProfileUpdate(input) => reply(id, name, &accounts::update(app, actor, input).await),
+        C::PreferencesGet(input) => reply(id, name, &accounts::preferences(app, actor, input).await),
+        C::PreferencesUpdate(input) => reply(id, name, &accounts::update_preferences(app, actor, input).await),
+        C::PasswordChange(input) => reply(id, name, &accounts::change_password(app, actor, input).await),
+        C::AccountDelete(input) => reply(id, name, &accounts::delete(app, actor, input).await),
+        C::SessionList(input) => reply(id, name, &sessions::list(app, actor, input).await),
+        C::SessionRevoke(input) => reply(id, name, &sessions::revoke(app, actor, input).await),
+        C::Ping(_) => reply(id, name, &Ok(replies::Pong { time: app.now() })),
+        C::Auth(_) => reply::<()>(id, name, &Err(Error::forbidden("This socket has said who it is."))),
         C::AuthRefresh(_) | C::Resume(_) => {
-            encode_reply::<()>(id, &Err(Error::forbidden("This belongs on a socket of its own session.")))
+            reply::<()>(id, name, &Err(Error::forbidden("This belongs on a socket of its own session.")))
         }
     }
+}
+
+/// Counts a command and encodes its reply.
+fn reply<T: serde::Serialize>(id: Option<&CommandId>, name: &'static str, result: &Result<T>) -> Utf8Bytes {
+    metrics::command(name, result.as_ref().err().map(|error| error.code));
+    encode_reply(id, result)
 }
 
 /// How many items a page holds: what was asked for, within the limit.

@@ -253,12 +253,7 @@ async fn end(tx: &mut Conn, user: UserId, session: SessionId, now: Micros) -> Re
 }
 
 /// Ends all sessions of a user, or all but one, and tells the sockets.
-pub(super) async fn end_all(
-    tx: &mut Conn,
-    user: UserId,
-    but: Option<SessionId>,
-    now: Micros,
-) -> Result<Vec<Notice>> {
+pub(super) async fn end_all(tx: &mut Conn, user: UserId, but: Option<SessionId>, now: Micros) -> Result<Vec<Notice>> {
     let which = but.map_or(Which::All, Which::AllBut);
     let mut notices = vec![Notice::SessionsEnded { user, which, code: CloseCode::Revoked }];
     for session in sessions::end_all(tx, user, but, now).await? {

@@ -224,6 +224,13 @@ pub async fn seen(conn: &mut Conn, reader: UserId, user: UserId) -> Result<Optio
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(user).fetch_optional(c))?)
 }
 
+/// Whether an account is there: neither unknown, deleted nor disabled.
+pub async fn is_live(conn: &mut Conn, user: UserId) -> Result<bool> {
+    const SQL: &str = "SELECT count(*) FROM users WHERE id = $1 AND deleted_at IS NULL AND disabled_at IS NULL";
+    let live: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_one(c))?;
+    Ok(live > 0)
+}
+
 /// The cell of a user's place: its row, and its place in the row.
 pub async fn cell(conn: &mut Conn, user: UserId) -> Result<Option<(i64, i64)>> {
     const SQL: &str =

@@ -16,6 +16,7 @@ pub mod search;
 pub mod sessions;
 pub mod sqlite;
 pub mod streams;
+pub mod supervision;
 pub mod writer;
 
 use std::ops::{Deref, DerefMut};
@@ -51,14 +52,23 @@ pub enum Conn {
     Sqlite(sqlite::SqliteConn),
 }
 
+/// How a process uses the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// As its server, or instead of it.
+    Alone,
+    /// For a moment, beside a server that may be running.
+    Beside,
+}
+
 impl Store {
     /// Opens the database that the settings name, brings its tables up to date and checks its durability settings.
     ///
     /// # Errors
     /// A sentence that says what to do.
-    pub async fn open(config: &Config) -> std::result::Result<Store, String> {
+    pub async fn open(config: &Config, how: Use) -> std::result::Result<Store, String> {
         if config.database_url.is_empty() || config.database_url.starts_with("sqlite:") {
-            return sqlite::Sqlite::open(config).await.map(Store::Sqlite);
+            return sqlite::Sqlite::open(config, how).await.map(Store::Sqlite);
         }
         Err(format!("--database-url {}: duet speaks sqlite: URLs only", config.database_url))
     }
@@ -67,6 +77,23 @@ impl Store {
     pub async fn read(&self) -> Result<Conn> {
         match self {
             Store::Sqlite(sqlite) => Ok(Conn::Sqlite(sqlite.reader().await?)),
+        }
+    }
+
+    /// A number that changes when another process wrote.
+    pub async fn foreign_writes(&self) -> Result<i64> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.foreign_writes().await,
+        }
+    }
+
+    /// Copies the whole database, as it stands at one moment, into a new file.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    pub async fn backup(&self, file: &std::path::Path) -> std::result::Result<(), String> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.backup(file).await,
         }
     }
 

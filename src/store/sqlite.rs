@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::Use;
 use crate::config::Config;
 use crate::error::Result;
 
@@ -26,8 +27,8 @@ const BUSY_WAIT: Duration = Duration::from_secs(5);
 pub struct Sqlite {
     writer: Arc<Mutex<SqliteConnection>>,
     readers: SqlitePool,
-    /// Held for as long as this process uses the file.
-    _lock: File,
+    /// Held for as long as this process serves from the file.
+    _lock: Option<File>,
 }
 
 /// The writer, or one of the readers.
@@ -68,10 +69,14 @@ pub fn path(config: &Config) -> PathBuf {
 }
 
 impl Sqlite {
-    pub(super) async fn open(config: &Config) -> std::result::Result<Sqlite, String> {
+    pub(super) async fn open(config: &Config, how: Use) -> std::result::Result<Sqlite, String> {
         let path = path(config);
         let shown = path.display();
-        let lock = lock(&path)?;
+        let lock = match how {
+            Use::Alone => Some(lock(&path)?),
+            Use::Beside if path.exists() => None,
+            Use::Beside => return Err(format!("there is no database at {shown}: name the server's --data-dir")),
+        };
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -103,6 +108,20 @@ impl Sqlite {
 
     pub(super) async fn reader(&self) -> Result<SqliteConn> {
         Ok(SqliteConn::Reader(self.readers.acquire().await?))
+    }
+
+    /// SQLite counts, for the writer's connection, the commits of all others.
+    pub(super) async fn foreign_writes(&self) -> Result<i64> {
+        let mut writer = self.writer.lock().await;
+        Ok(sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *writer).await?)
+    }
+
+    pub(super) async fn backup(&self, file: &std::path::Path) -> std::result::Result<(), String> {
+        let cannot = |cause: sqlx::Error| format!("cannot write {}: {cause}", file.display());
+        let mut reader = self.readers.acquire().await.map_err(cannot)?;
+        let target = file.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO $1").bind(target).execute(&mut *reader).await.map_err(cannot)?;
+        Ok(())
     }
 
     pub(super) async fn writer(&self) -> SqliteConn {

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Conn, Store, json_list, on};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
+use crate::metrics;
 use crate::model::{ConversationId, ConversationKind, Message, MessageId, MessageKind, Micros, UserId};
 use crate::planted::{self, Fault};
 
@@ -122,6 +124,7 @@ fn split(batch: &mut Vec<Job>) -> (Vec<NewMessage>, Vec<oneshot::Sender<Result<P
 
 /// Writes a batch in one transaction. Answers what became of each message, in order.
 async fn commit(mut tx: super::Tx, batch: &[NewMessage], told: Told) -> Result<Vec<Result<Placed>>> {
+    let began = Instant::now();
     let rows: Vec<JudgeRow<'_>> = batch.iter().enumerate().map(|(at, message)| JudgeRow::new(at, message)).collect();
     let rows = json_list(&rows);
     let known = known(&mut tx, &rows).await?;
@@ -143,7 +146,13 @@ async fn commit(mut tx: super::Tx, batch: &[NewMessage], told: Told) -> Result<V
         Some((row.at, Placed { id: written.message.id?, seq: row.seq, sent_at: row.sent_at }))
     });
     let placed: HashMap<usize, Placed> = placed.collect();
-    tx.commit(move || told(written)).await?;
+    let committed = tx.commit(move || told(written));
+    if planted::is(Fault::AckBeforeCommit) {
+        drop(tokio::spawn(committed));
+    } else {
+        committed.await?;
+    }
+    metrics::commit(numbered.len(), began.elapsed());
     settle(batch.len(), outcomes, &placed)
 }
 
@@ -242,7 +251,7 @@ async fn rights(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Rights>> {
 
 impl Rights {
     fn judge(&self, message: &NewMessage) -> Result<()> {
-        if self.kind == ConversationKind::Direct {
+        if self.kind == ConversationKind::Direct && !planted::is(Fault::BlockOutsideLock) {
             if self.blocks_sender_at.is_some() || self.other_deleted_at.is_some() {
                 return Err(Error::not_found("conversation"));
             }

@@ -1,0 +1,175 @@
+//! The operator's commands. They work on the database beside a running server; the server notices within a second
+//! that another process wrote, and closes the sockets whose sessions ended (`watch`).
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::app::App;
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::error::{CloseCode, Error};
+use crate::hub::Which;
+use crate::model::{Micros, UserId};
+use crate::store::{Store, Use, streams, supervision};
+
+/// How often the server looks whether another process wrote.
+const WATCH_EVERY: Duration = Duration::from_millis(300);
+
+type Said = std::result::Result<String, String>;
+
+fn said(error: Error) -> String {
+    error.message.into_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the operator's commands run without an App and its clock")]
+fn now() -> Micros {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+}
+
+/// Brings the database up to date.
+pub async fn migrate(config: &Config) -> Said {
+    Store::open(config, Use::Alone).await?;
+    Ok("The database is up to date.".to_owned())
+}
+
+/// Writes a consistent copy of the database into a new file.
+pub async fn backup(config: &Config, file: &Path) -> Said {
+    if file.exists() {
+        return Err(format!("{} exists: a backup goes into a new file", file.display()));
+    }
+    let store = Store::open(config, Use::Beside).await?;
+    store.backup(file).await?;
+    Ok(format!("Copied to {}. After putting it back, run duet restored once.", file.display()))
+}
+
+/// Begins a new epoch, so that clients do not take a restored history for the one they know.
+pub async fn restored(config: &Config) -> Said {
+    let store = Store::open(config, Use::Alone).await?;
+    let mut tx = store.begin().await.map_err(said)?;
+    let epoch = streams::renew_epoch(&mut tx).await.map_err(said)?;
+    tx.commit(|| ()).await.map_err(said)?;
+    Ok(format!("A new epoch has begun: {epoch}. Clients will load again."))
+}
+
+/// All accounts, a line each.
+pub async fn list(config: &Config) -> Said {
+    let store = Store::open(config, Use::Beside).await?;
+    let accounts = supervision::accounts(&mut store.read().await.map_err(said)?).await.map_err(said)?;
+    let mut text = format!("{:>8}  {:<30} {:>8}  state\n", "id", "user name", "sessions");
+    for account in &accounts {
+        let _ = writeln!(
+            text,
+            "{:>8}  {:<30} {:>8}  {}",
+            account.id.0,
+            account.username,
+            account.sessions,
+            account.state()
+        );
+    }
+    let _ = write!(text, "{} accounts", accounts.len());
+    Ok(text)
+}
+
+/// One account.
+pub async fn show(config: &Config, name: &str) -> Said {
+    let store = Store::open(config, Use::Beside).await?;
+    let account = find(&store, name).await?;
+    let mut text = format!("#{} {}\n", account.id, account.username);
+    let _ = writeln!(text, "state: {}", account.state());
+    let _ = writeln!(text, "created: {}", date(account.created_at));
+    let _ = writeln!(text, "last active: {}", date(account.last_active_at));
+    let _ = write!(text, "open sessions: {}", account.sessions);
+    Ok(text)
+}
+
+fn date(at: Micros) -> String {
+    jiff::Timestamp::from_microsecond(at).map_or_else(|_| "unknown".to_owned(), |at| at.to_string())
+}
+
+async fn find(store: &Store, name: &str) -> std::result::Result<supervision::Account, String> {
+    let mut conn = store.read().await.map_err(said)?;
+    let accounts = supervision::accounts(&mut conn).await.map_err(said)?;
+    let key = crate::text::username_key(name);
+    let id = name.strip_prefix('#').and_then(|id| id.parse().ok()).map(UserId);
+    let meant = |account: &supervision::Account| match id {
+        Some(id) => account.id == id,
+        None => account.username_key.as_deref() == Some(key.as_str()),
+    };
+    accounts.into_iter().find(meant).ok_or_else(|| format!("no account {name}; see duet user list"))
+}
+
+/// Closes an account until it is enabled.
+pub async fn disable(config: &Config, name: &str) -> Said {
+    let store = Store::open(config, Use::Beside).await?;
+    let account = find(&store, name).await?;
+    let mut tx = store.begin().await.map_err(said)?;
+    supervision::set_disabled(&mut tx, account.id, Some(now())).await.map_err(said)?;
+    supervision::end_sessions(&mut tx, account.id, now()).await.map_err(said)?;
+    tx.commit(|| ()).await.map_err(said)?;
+    Ok(format!("{} is disabled; its sessions are ended.", account.username))
+}
+
+/// Opens a disabled account again.
+pub async fn enable(config: &Config, name: &str) -> Said {
+    let store = Store::open(config, Use::Beside).await?;
+    let account = find(&store, name).await?;
+    let mut tx = store.begin().await.map_err(said)?;
+    supervision::set_disabled(&mut tx, account.id, None).await.map_err(said)?;
+    tx.commit(|| ()).await.map_err(said)?;
+    Ok(format!("{} is enabled.", account.username))
+}
+
+/// Ends all sessions of an account.
+pub async fn revoke(config: &Config, name: &str) -> Said {
+    let store = Store::open(config, Use::Beside).await?;
+    let account = find(&store, name).await?;
+    let mut tx = store.begin().await.map_err(said)?;
+    supervision::end_sessions(&mut tx, account.id, now()).await.map_err(said)?;
+    tx.commit(|| ()).await.map_err(said)?;
+    Ok(format!("All sessions of {} are ended.", account.username))
+}
+
+/// Gives an account another password and ends its sessions.
+pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
+    let store = Store::open(config, Use::Beside).await?;
+    let auth = Auth::open(config)?;
+    let account = find(&store, name).await?;
+    auth.judge(password, &account.username).await.map_err(said)?;
+    let hash = auth.hash(password).await.map_err(said)?;
+    let mut tx = store.begin().await.map_err(said)?;
+    crate::store::accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
+    supervision::end_sessions(&mut tx, account.id, now()).await.map_err(said)?;
+    tx.commit(|| ()).await.map_err(said)?;
+    Ok(format!("{} has a new password; its sessions are ended.", account.username))
+}
+
+/// Closes the sockets of sessions that another process ended. Runs as long as the server.
+pub async fn watch(app: Arc<App>) {
+    let mut seen = None;
+    loop {
+        match app.store.foreign_writes().await {
+            Ok(version) if seen.replace(version).is_some_and(|before| before != version) => {
+                if let Err(error) = close_ended(&app).await {
+                    // Looked at again the next time round.
+                    seen = None;
+                    tracing::warn!(%error, "sessions could not be checked");
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the database could not be watched"),
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+async fn close_ended(app: &App) -> crate::error::Result<()> {
+    let here = app.hub.actors();
+    let ended = supervision::ended_among(&mut app.store.read().await?, &here).await?;
+    for actor in ended {
+        app.hub.end_sessions(actor.user, Which::Only(actor.session), CloseCode::Revoked);
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! The checker must notice a server that breaks its promises. Each fault is planted in a server of its own, lives
+//! through the same short story, and must be found; without a fault the story is clean.
+#![cfg(feature = "planted-faults")]
+
+#[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
+mod support;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use support::checker::Verdict;
+use support::flood::{Cast, Flood, Plan, cast};
+use support::{Client, Server};
+
+/// Small outboxes, so that falling behind belongs to the story.
+async fn server(fault: &str) -> Server {
+    Server::start_with(&[("outbox-frames", "8")], &[("DUET_PLANTED_FAULT", fault)]).await
+}
+
+/// Kills, cuts, and more events at once than an outbox holds.
+async fn troubled_flood(fault: &str) -> Verdict {
+    let seed = support::seed();
+    let mut dice = SmallRng::seed_from_u64(seed);
+    let mut server = server(fault).await;
+    let recorder = server.recorder.clone();
+    let people = Cast { users: 6, devices: 2, direct: 2, groups: 2 };
+    let devices = cast(&server, &recorder, "user", people).await;
+    let plan = Plan { window: 8, per_socket: 40, in_all: usize::MAX, cuts: 0.01, changes: 0.2 };
+    let mut flood = Flood::start(server.address, devices, plan, seed);
+    for _ in 0..8 {
+        flood.answered(dice.random_range(1..150)).await;
+        flood.kill(&mut server).await;
+    }
+    flood.answered(50).await;
+    flood.drain();
+    let devices = flood.settle(&recorder, &server.database()).await;
+    let verdict = server.verdict().await;
+    drop(devices);
+    report(fault, verdict)
+}
+
+/// Bob speaks on two sockets while Ann blocks him, lets him back in, and blocks him again.
+async fn blocks_against_sends(fault: &str) -> Verdict {
+    let server = server(fault).await;
+    let mut ann = server.user("ann").await;
+    let mut bob = [server.user("bob").await, Client::connect(&server, server.login("bob").await).await];
+    let user = json!({ "user": bob[0].user });
+    let id = ann.command("conversation.open", user.clone()).await["id"].clone();
+    let mut said = 0;
+    for _ in 0..200 {
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            for socket in &mut bob {
+                said += 1;
+                let key = format!("b{said}");
+                let data = json!({ "conversation": id, "text": key.clone(), "client_key": key });
+                ids.push(socket.say("message.send", data).await);
+            }
+        }
+        ann.command("block.add", user.clone()).await;
+        ann.command("conversation.get", json!({ "conversation": id })).await;
+        for (index, id) in ids.into_iter().enumerate() {
+            bob[index % 2].reply(id).await;
+        }
+        ann.command("block.remove", user.clone()).await;
+    }
+    report(fault, server.verdict().await)
+}
+
+fn report(fault: &str, verdict: Verdict) -> Verdict {
+    println!("{fault:?}: {} findings, {:?}", verdict.findings.len(), verdict.statistics);
+    verdict.findings.iter().take(5).for_each(|finding| println!("  {finding}"));
+    verdict
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_fault_the_stories_are_clean() {
+    let verdict = troubled_flood("").await;
+    assert!(verdict.findings.is_empty(), "{:#?}", verdict.findings);
+    let verdict = blocks_against_sends("").await;
+    assert!(verdict.findings.is_empty(), "{:#?}", verdict.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgement_before_the_commit_is_found() {
+    assert!(troubled_flood("ack_before_commit").await.finds("is lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_does_not_make_a_repeat_the_same_message_is_found() {
+    assert!(!troubled_flood("no_idempotency").await.findings.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_from_the_head_is_found() {
+    assert!(troubled_flood("resume_from_head").await.finds("never shown"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_not_put_in_order_are_found() {
+    assert!(!troubled_flood("order_not_repaired").await.findings.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_judged_outside_the_lock_is_found() {
+    assert!(blocks_against_sends("block_outside_lock").await.finds("crossed the block"));
+}

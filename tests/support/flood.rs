@@ -1,0 +1,277 @@
+//! Load from many devices at once, through whatever happens to their sockets and to the server: the common part of the
+//! stories about kills, cuts and planted faults.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::rngs::SmallRng;
+use rand::seq::{IndexedRandom, IteratorRandom};
+use rand::{Rng, SeedableRng};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::checker::Database;
+use super::device::Device;
+use super::recorder::Recorder;
+use super::socket::{Cut, Ended};
+use super::{Client, DEADLINE, Server, in_time};
+
+/// Who takes part.
+#[derive(Debug, Clone, Copy)]
+pub struct Cast {
+    /// Users.
+    pub users: usize,
+    /// Devices of each.
+    pub devices: usize,
+    /// Direct conversations of each user with the users after them, in a ring.
+    pub direct: usize,
+    /// Groups, each with every user or every second one in turn.
+    pub groups: usize,
+}
+
+/// What each device does.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Commands that a device may have unanswered.
+    pub window: usize,
+    /// Commands that a device gives on one socket, so that the record stays readable.
+    pub per_socket: usize,
+    /// Commands that a device gives in all.
+    pub in_all: usize,
+    /// How often a device vanishes before its next step.
+    pub cuts: f64,
+    /// How many commands are edits, deletions, reactions and reads instead of sends.
+    pub changes: f64,
+}
+
+#[derive(Debug, Clone)]
+enum Phase {
+    Flood,
+    /// Nothing new: wait for what is due.
+    Drain,
+    /// Where every device must arrive: heads by conversation, and of personal streams by user.
+    Settle(Arc<(BTreeMap<i64, i64>, BTreeMap<i64, i64>)>),
+}
+
+#[derive(Debug, Clone)]
+struct Control {
+    /// Whether there is a server to connect to.
+    up: bool,
+    /// Counts the servers.
+    generation: usize,
+    phase: Phase,
+}
+
+/// A load that is running.
+#[derive(Debug)]
+pub struct Flood {
+    control: watch::Sender<Control>,
+    answered: watch::Receiver<usize>,
+    drained: mpsc::UnboundedReceiver<()>,
+    tasks: Vec<JoinHandle<Device>>,
+}
+
+/// Registers the users and makes the conversations; every frame of that is in the record too.
+pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast: Cast) -> Vec<Device> {
+    let mut clients = Vec::new();
+    for number in 0..cast.users {
+        let account = server.account(&format!("{prefix}{number}")).await;
+        clients.push(Client::connect_recorded(server.address, recorder, account).await);
+    }
+    let ids: Vec<i64> = clients.iter().map(|client| client.user).collect();
+    let mut conversations: Vec<Vec<i64>> = vec![Vec::new(); cast.users];
+    for user in 0..cast.users {
+        for other in (1..=cast.direct).map(|step| (user + step) % cast.users).filter(|other| *other != user) {
+            let opened = clients[user].command("conversation.open", json!({ "user": ids[other] })).await;
+            let id = opened["id"].as_i64().expect("a conversation has an id");
+            // In a small ring a pair comes up twice.
+            for member in [user, other] {
+                if !conversations[member].contains(&id) {
+                    conversations[member].push(id);
+                }
+            }
+        }
+    }
+    for group in 0..cast.groups {
+        let in_group: Vec<usize> = (0..cast.users).filter(|user| group % 2 == 0 || user % 2 == 0).collect();
+        let others: Vec<i64> = in_group[1..].iter().map(|user| ids[*user]).collect();
+        let data = json!({ "title": format!("group {group}"), "members": others });
+        let created = clients[in_group[0]].command("conversation.create", data).await;
+        let id = created["id"].as_i64().expect("a conversation has an id");
+        in_group.iter().for_each(|user| conversations[*user].push(id));
+    }
+    let mut devices = Vec::new();
+    for (client, conversations) in clients.iter().zip(conversations) {
+        for number in 1..=cast.devices {
+            devices.push(Device::new(client.account.clone(), number, conversations.clone(), recorder));
+        }
+    }
+    devices
+}
+
+impl Flood {
+    /// Sets the devices loose.
+    pub fn start(server: SocketAddr, devices: Vec<Device>, plan: Plan, seed: u64) -> Flood {
+        let (control, _) = watch::channel(Control { up: true, generation: 0, phase: Phase::Flood });
+        let (count, answered) = watch::channel(0);
+        let (report, drained) = mpsc::unbounded_channel();
+        let start = |(index, device): (usize, Device)| {
+            let dice = SmallRng::seed_from_u64(seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let (control, count, report) = (control.subscribe(), count.clone(), report.clone());
+            let player = Player { device, plan, dice, control, count, report: Some(report), server, left: 0, given: 0 };
+            tokio::spawn(player.play())
+        };
+        let tasks = devices.into_iter().enumerate().map(start).collect();
+        Flood { control, answered, drained, tasks }
+    }
+
+    /// Waits until so many more sends were answered.
+    pub async fn answered(&mut self, more: usize) {
+        let goal = *self.answered.borrow() + more;
+        let reached = self.answered.wait_for(|count| *count >= goal);
+        in_time(&format!("{more} more answers"), reached).await.expect("the devices live");
+    }
+
+    /// `kill -9`, start again, and let the devices come back.
+    pub async fn kill(&mut self, server: &mut Server) {
+        self.control.send_modify(|control| control.up = false);
+        server.kill();
+        server.restart().await;
+        self.control.send_modify(|control| (control.up, control.generation) = (true, control.generation + 1));
+    }
+
+    /// Nothing new is sent from now on.
+    pub fn drain(&self) {
+        self.control.send_modify(|control| control.phase = Phase::Drain);
+    }
+
+    /// Waits until every device has an answer to all it sent and has been pushed all that there is. Nobody resumes for
+    /// this: what the server does not tell by itself is missing in the end, and the checker says so.
+    pub async fn settle(mut self, recorder: &Recorder, database: &std::path::Path) -> Vec<Device> {
+        for left in (1..=self.tasks.len()).rev() {
+            in_time(&format!("{left} devices to have their answers"), self.drained.recv()).await;
+        }
+        let (users, conversations) = recorder.concerned();
+        let database = Database::read(database, &users, &conversations).await;
+        let goal = Arc::new((database.heads, database.personal_heads));
+        self.control.send_modify(|control| control.phase = Phase::Settle(goal));
+        let mut devices = Vec::new();
+        for task in self.tasks {
+            devices.push(task.await.expect("a device does not panic"));
+        }
+        devices
+    }
+}
+
+struct Player {
+    device: Device,
+    plan: Plan,
+    dice: SmallRng,
+    control: watch::Receiver<Control>,
+    count: watch::Sender<usize>,
+    /// Taken when this device has nothing due any more.
+    report: Option<mpsc::UnboundedSender<()>>,
+    server: SocketAddr,
+    /// Commands left on this socket.
+    left: usize,
+    /// Commands given in all.
+    given: usize,
+}
+
+impl Player {
+    async fn play(mut self) -> Device {
+        let mut refused_by = None;
+        let mut deadline = None;
+        loop {
+            let phase = self.control.borrow().phase.clone();
+            if let Phase::Settle(goal) = &phase {
+                let begun = *deadline.get_or_insert_with(tokio::time::Instant::now);
+                if self.arrived(goal) || begun.elapsed() > DEADLINE {
+                    return self.device;
+                }
+            }
+            let result = if self.device.connected() {
+                self.step(&phase).await
+            } else {
+                let up = |control: &Control| control.up && Some(control.generation) != refused_by;
+                let generation = self.control.wait_for(up).await.expect("the story goes on").generation;
+                self.left = self.plan.per_socket;
+                let connected = self.device.connect(self.server).await;
+                refused_by = connected.is_err().then_some(generation);
+                Ok(())
+            };
+            // The end of a socket is no news: the device connects again.
+            drop(result);
+        }
+    }
+
+    async fn step(&mut self, phase: &Phase) -> Result<(), Ended> {
+        let flooding = matches!(phase, Phase::Flood) && self.given < self.plan.in_all;
+        if flooding && self.dice.random_bool(self.plan.cuts) {
+            let how = [Cut::Drop, Cut::HalfFrame, Cut::Reset, Cut::Close].choose(&mut self.dice);
+            self.device.cut(*how.expect("there are four")).await;
+            return Ok(());
+        }
+        if flooding && self.device.ready() && self.left > 0 && self.device.asked() < self.plan.window {
+            (self.left, self.given) = (self.left - 1, self.given + 1);
+            return self.command().await;
+        }
+        if !flooding && self.device.ready() && self.device.unanswered.is_empty() {
+            if let Some(report) = self.report.take() {
+                // The story may have failed and gone.
+                let _ = report.send(());
+            }
+        }
+        let before = self.device.unanswered.len();
+        let frame = tokio::select! {
+            frame = self.device.frame() => frame?,
+            changed = self.control.changed() => return changed.map_err(|_| gone()),
+            () = tokio::time::sleep(DEADLINE) => return Ok(()),
+        };
+        self.device.take(&frame).await?;
+        let answered = before.saturating_sub(self.device.unanswered.len());
+        self.count.send_modify(|count| *count += answered);
+        Ok(())
+    }
+
+    fn arrived(&self, goal: &(BTreeMap<i64, i64>, BTreeMap<i64, i64>)) -> bool {
+        let (heads, personal) = goal;
+        let device = &self.device;
+        device.cursors.iter().all(|(id, cursor)| heads.get(id).is_none_or(|head| cursor >= head))
+            && personal.get(&device.user).is_none_or(|head| device.personal.is_some_and(|cursor| cursor >= *head))
+    }
+
+    async fn command(&mut self) -> Result<(), Ended> {
+        let known = self.device.cursors.iter().map(|(id, cursor)| (*id, *cursor));
+        let Some((conversation, cursor)) = known.choose(&mut self.dice) else { return Ok(()) };
+        if !self.dice.random_bool(self.plan.changes) {
+            return self.device.send(conversation).await;
+        }
+        let place = |seq: i64| json!({ "conversation": conversation, "seq": seq });
+        let anything = place(self.dice.random_range(1..=cursor.max(1)));
+        let own = self.device.own.choose(&mut self.dice).copied();
+        let own = own.map(|(conversation, seq)| json!({ "conversation": conversation, "seq": seq }));
+        let (kind, mut data) = match (self.dice.random_range(0..10), own) {
+            (0..4, Some(own)) => ("message.edit", own),
+            (4, Some(own)) => ("message.delete", own),
+            (5..8, _) => ("message.react", anything),
+            (8, _) => ("message.unreact", anything),
+            _ => ("message.read", place(cursor)),
+        };
+        match kind {
+            "message.edit" => data["text"] = format!("{} edited {}", self.device.name, self.given).into(),
+            "message.delete" => data["for_all"] = true.into(),
+            "message.react" | "message.unreact" => {
+                data["emoji"] = (*["👍", "❤️", "😂"].choose(&mut self.dice).expect("there are three")).into();
+            }
+            _ => {}
+        }
+        self.device.other(kind, &data).await
+    }
+}
+
+fn gone() -> Ended {
+    Ended { code: 0, why: "the story is over".to_owned() }
+}

@@ -1,0 +1,67 @@
+//! Just enough HTTP to call the REST surface: one request, one connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::in_time;
+
+/// An answer.
+#[derive(Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// By lower-case name; the last of a name.
+    pub headers: BTreeMap<String, String>,
+    /// As it came.
+    pub body: String,
+    /// The body, or null when it is no JSON.
+    pub json: Value,
+}
+
+/// Calls `method path` with a JSON body and an access token, where given.
+pub async fn call(server: SocketAddr, method: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> Response {
+    let body = body.map_or_else(String::new, Value::to_string);
+    let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{bearer}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    in_time(&format!("the answer to {method} {path}"), exchange(server, &request)).await
+}
+
+async fn exchange(server: SocketAddr, request: &str) -> Response {
+    let mut stream = TcpStream::connect(server).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("write the request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("read the answer");
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP answer: {answer}"));
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let headers: BTreeMap<String, String> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+        .collect();
+    let chunked = headers.get("transfer-encoding").is_some_and(|encoding| encoding == "chunked");
+    let body = if chunked { unchunk(body) } else { body.to_owned() };
+    let json = serde_json::from_str(&body).unwrap_or_default();
+    Response { status: status.unwrap_or_else(|| panic!("no status: {head}")), headers, json, body }
+}
+
+fn unchunk(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, tail)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("the size of a chunk");
+        if size == 0 {
+            break;
+        }
+        body.push_str(&tail[..size]);
+        rest = &tail[size + 2..];
+    }
+    body
+}

@@ -1,14 +1,14 @@
 //! Accounts: registering, profiles, preferences, the password, deleting.
 
-use super::sessions;
+use super::{presence, sessions};
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
 use crate::matching::age::{age_on, day_of, parse_birth_date};
 use crate::matching::place::{Cell, band_km};
-use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, Status, UserId};
+use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, UserId};
 use crate::protocol::commands::{
-    AccountDelete, PasswordChange, PreferencesGet, PreferencesUpdate, ProfileGet, ProfileMe, ProfileUpdate, StatusSet,
+    AccountDelete, PasswordChange, PreferencesUpdate, ProfileGet, ProfileUpdate,
 };
 use crate::protocol::replies::Done;
 use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
@@ -84,7 +84,7 @@ pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
 }
 
 /// The caller's own account.
-pub async fn me(app: &App, actor: Actor, _input: ProfileMe) -> Result<OwnProfile> {
+pub async fn me(app: &App, actor: Actor) -> Result<OwnProfile> {
     own(&mut app.store.read().await?, actor.user).await
 }
 
@@ -120,7 +120,7 @@ fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Option<(i6
     };
     Profile {
         id: seen.id,
-        presence: presence(seen.acquainted && app.hub.is_here(seen.id), seen.status),
+        presence: if seen.acquainted { presence::seen(app, seen.id, seen.status) } else { Presence::Offline },
         username: seen.username,
         first_name: seen.first_name,
         last_name: seen.last_name,
@@ -130,15 +130,6 @@ fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Option<(i6
         interests,
         location: seen.location,
         distance_km,
-    }
-}
-
-fn presence(here: bool, status: Status) -> Presence {
-    match status {
-        Status::Online if here => Presence::Online,
-        Status::Away if here => Presence::Away,
-        Status::Busy if here => Presence::Busy,
-        _ => Presence::Offline,
     }
 }
 
@@ -219,7 +210,7 @@ fn clean_interests(names: &[String], most: usize) -> Result<Vec<String>> {
 }
 
 /// Whom the caller looks for.
-pub async fn preferences(app: &App, actor: Actor, _input: PreferencesGet) -> Result<Preferences> {
+pub async fn preferences(app: &App, actor: Actor) -> Result<Preferences> {
     accounts::preferences(&mut app.store.read().await?, actor.user).await?.ok_or_else(no_user)
 }
 
@@ -265,19 +256,6 @@ fn check_preferences(wanted: &Preferences, youngest: i64) -> Result<()> {
         return Err(Error::field("genders", "At least one."));
     }
     Ok(())
-}
-
-/// Chooses what the caller is seen as while connected.
-pub async fn set_status(app: &App, actor: Actor, input: StatusSet) -> Result<Done> {
-    let mut tx = app.store.begin().await?;
-    if own(&mut tx, actor.user).await?.status != input.status {
-        let now = app.now();
-        accounts::set_status(&mut tx, actor.user, input.status).await?;
-        let entry =
-            streams::append_personal(&mut tx, actor.user, PersonalKind::ProfileChanged, actor.user.0, now).await?;
-        app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
-    }
-    Ok(Done {})
 }
 
 /// Checks the password that confirms something on an open session; answers the hash that it was checked against.

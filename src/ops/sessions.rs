@@ -9,7 +9,7 @@ use crate::bus::Notice;
 use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::hub::Which;
 use crate::model::{Actor, Micros, PersonalKind, SessionId, UserId};
-use crate::protocol::commands::{AuthRefresh, SessionList, SessionRevoke};
+use crate::protocol::commands::{AuthRefresh, SessionRevoke};
 use crate::protocol::replies::{Done, Renewed, Sessions};
 use crate::store::sessions::{self, Stored};
 use crate::store::{Conn, accounts, streams};
@@ -221,7 +221,7 @@ pub async fn logout(app: &App, actor: Actor, refresh: Option<&str>) -> Result<Do
 }
 
 /// The caller's signed-in devices.
-pub async fn list(app: &App, actor: Actor, _input: SessionList) -> Result<Sessions> {
+pub async fn list(app: &App, actor: Actor) -> Result<Sessions> {
     let sessions = sessions::list(&mut app.store.read().await?, actor.user, actor.session, app.now()).await?;
     Ok(Sessions { sessions })
 }

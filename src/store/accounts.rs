@@ -298,13 +298,6 @@ pub async fn set_preferences(tx: &mut Conn, user: UserId, wanted: &Preferences) 
     Ok(())
 }
 
-/// Chooses what a user is seen as.
-pub async fn set_status(tx: &mut Conn, user: UserId, status: Status) -> Result<()> {
-    const SQL: &str = "UPDATE users SET status = $2 WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL).bind(user).bind(status).execute(c))?;
-    Ok(())
-}
-
 /// Everybody who has a match or a direct conversation with a user and was not blocked by them.
 pub async fn acquaintances(conn: &mut Conn, user: UserId) -> Result<Vec<UserId>> {
     const SQL: &str = "SELECT o.other FROM ( \

@@ -98,7 +98,7 @@ pub async fn profile(app: &App, actor: Actor, input: ProfileGet) -> Result<Profi
     seen_by(app, &mut conn, actor.user, input.user).await?.ok_or_else(no_user)
 }
 
-/// A user as a reader sees them; none where the reader may not know that they exist.
+/// A user as a reader may see them, if at all.
 pub(super) async fn seen_by(app: &App, conn: &mut Conn, reader: UserId, user: UserId) -> Result<Option<Profile>> {
     let Some(seen) = accounts::seen(conn, reader, user).await? else { return Ok(None) };
     let interests = accounts::interests(conn, seen.id).await?;

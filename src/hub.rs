@@ -462,3 +462,6 @@ impl fmt::Debug for Socket {
         f.debug_struct("Socket").field("id", &self.id).field("actor", &self.actor).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Accounts: registering, profiles, preferences, the password, deleting.
 
-use super::{presence, sessions};
+use super::{groups, presence, sessions};
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
@@ -95,10 +95,15 @@ async fn own(conn: &mut Conn, user: UserId) -> Result<OwnProfile> {
 /// What the caller may see of a user. Unknown, deleted, disabled and blocked look alike.
 pub async fn profile(app: &App, actor: Actor, input: ProfileGet) -> Result<Profile> {
     let mut conn = app.store.read().await?;
-    let seen = accounts::seen(&mut conn, actor.user, input.user).await?.ok_or_else(no_user)?;
-    let interests = accounts::interests(&mut conn, seen.id).await?;
-    let reader_cell = accounts::cell(&mut conn, actor.user).await?;
-    Ok(render(app, seen, interests, reader_cell))
+    seen_by(app, &mut conn, actor.user, input.user).await?.ok_or_else(no_user)
+}
+
+/// A user as a reader may see them, if at all.
+pub(super) async fn seen_by(app: &App, conn: &mut Conn, reader: UserId, user: UserId) -> Result<Option<Profile>> {
+    let Some(seen) = accounts::seen(conn, reader, user).await? else { return Ok(None) };
+    let interests = accounts::interests(conn, seen.id).await?;
+    let reader_cell = accounts::cell(conn, reader).await?;
+    Ok(Some(render(app, seen, interests, reader_cell)))
 }
 
 fn no_user() -> Error {
@@ -308,6 +313,7 @@ pub async fn delete(app: &App, actor: Actor, input: AccountDelete) -> Result<Don
         let entry = streams::append_personal(&mut tx, other, PersonalKind::UserGone, user.0, now).await?;
         notices.push(Notice::Personal { user: other, entry });
     }
+    notices.extend(groups::leave_all(app, &mut tx, user).await?);
     accounts::empty(&mut tx, user, now).await?;
     app.commit(tx, notices).await?;
     tracing::info!(%user, "account deleted");

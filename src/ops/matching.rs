@@ -214,7 +214,8 @@ fn narrow<'a>(app: &App, reader: &'a PersonRow, me: &Person, now: Micros) -> Opt
     let age = me.age.filter(|age| *age >= app.config.minimum_age)?;
     let today = age::day_of(now);
     // One year more on either side than asked for: the engine counts birthdays, the columns need not.
-    let years_ago = |years: i64| format!("{:04}-{:02}-{:02}", i64::from(today.year()) - years, today.month(), today.day());
+    let years_ago =
+        |years: i64| format!("{:04}-{:02}-{:02}", i64::from(today.year()) - years, today.month(), today.day());
     Some(Narrowed {
         reader,
         age,

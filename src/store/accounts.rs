@@ -154,12 +154,14 @@ struct Own {
     wanted: Wanted,
 }
 
-#[derive(FromRow)]
-struct Wanted {
+/// Whom a user looks for, as kept.
+#[derive(Debug, Clone, FromRow)]
+pub struct Wanted {
     age_min: i64,
     age_max: i64,
     distance_km: i64,
-    seeks: String,
+    /// The genders, comma-separated.
+    pub(super) seeks: String,
 }
 
 impl From<Wanted> for Preferences {

@@ -140,8 +140,7 @@ pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
 
 /// Whether both accounts are there: neither deleted nor disabled.
 pub async fn both_live(conn: &mut Conn, one: UserId, other: UserId) -> Result<bool> {
-    const SQL: &str =
-        "SELECT COUNT(*) FROM users WHERE id IN ($1, $2) AND deleted_at IS NULL AND disabled_at IS NULL";
+    const SQL: &str = "SELECT COUNT(*) FROM users WHERE id IN ($1, $2) AND deleted_at IS NULL AND disabled_at IS NULL";
     let live: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(one).bind(other).fetch_one(c))?;
     Ok(live == 2)
 }

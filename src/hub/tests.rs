@@ -1,0 +1,156 @@
+//! The hub against a model: whatever is delivered late, twice, out of order or not at all, a client that follows the
+//! rule applies every number once and in order, and ends where the database is.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const STREAM: Stream = Stream::Conversation(ConversationId(1));
+
+/// What the world does.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A change commits; its event is on its way.
+    Commit,
+    /// The event at a place among those on their way arrives, and stays on its way (to come again) if `again`.
+    Arrive { place: usize, again: bool },
+    /// The event at a place is lost.
+    Lose(usize),
+    /// A client reads what is in its outbox.
+    Read(usize),
+    /// A socket that is behind pulls a page of at most `size` numbers.
+    Pull { socket: usize, size: i64 },
+    /// A client that knows `back` numbers less than it does asks to resume from there.
+    Rewind { socket: usize, back: i64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Commit),
+        4 => (0..6usize, any::<bool>()).prop_map(|(place, again)| Step::Arrive { place, again }),
+        1 => (0..6usize).prop_map(Step::Lose),
+        2 => (0..3usize).prop_map(Step::Read),
+        3 => (0..3usize, 1..4i64).prop_map(|(socket, size)| Step::Pull { socket, size }),
+        1 => (0..3usize, 0..5i64).prop_map(|(socket, back)| Step::Rewind { socket, back }),
+    ]
+}
+
+/// A client by the book: drops what it has, applies what follows, and notes a hole.
+#[derive(Default)]
+struct Client {
+    cursor: i64,
+    hole: bool,
+}
+
+impl Client {
+    fn hear(&mut self, frame: &str) {
+        let (after, upto) = frame.split_once(' ').expect("two numbers");
+        let (after, upto): (i64, i64) = (after.parse().expect("a number"), upto.parse().expect("a number"));
+        if upto <= self.cursor {
+            return;
+        }
+        if after <= self.cursor { self.cursor = upto } else { self.hole = true }
+    }
+}
+
+struct World {
+    hub: Hub,
+    sockets: Vec<Arc<Socket>>,
+    clients: Vec<Client>,
+    head: i64,
+    coming: Vec<i64>,
+}
+
+fn frame(after: i64, upto: i64) -> Utf8Bytes {
+    format!("{after} {upto}").into()
+}
+
+impl World {
+    fn new() -> World {
+        let config = Config { outbox_frames: 3, ..Config::default() };
+        let hub = Hub::new(&config);
+        let actors = (1..=3).map(|id| Actor { user: UserId(id), session: SessionId(id) });
+        let sockets: Vec<_> = actors.map(|actor| hub.register(actor, 0)).collect();
+        for socket in &sockets {
+            hub.follow(socket, &[ConversationId(1)]);
+        }
+        hub.position(STREAM, 0);
+        let clients = sockets.iter().map(|_| Client::default()).collect();
+        World { hub, sockets, clients, head: 0, coming: Vec::new() }
+    }
+
+    fn arrive(&self, seq: i64) {
+        let frame = frame(seq - 1, seq);
+        let event = Delivery { stream: STREAM, seq, after: seq - 1, frame: &frame, hidden: None };
+        self.hub.deliver(&event, &mut Rung::default());
+    }
+
+    fn read(&mut self, socket: usize) {
+        let mut frames = Vec::new();
+        self.sockets[socket].take(&mut frames);
+        frames.iter().for_each(|frame| self.clients[socket].hear(frame));
+        if std::mem::take(&mut self.clients[socket].hole) {
+            self.hub.rewind(&self.sockets[socket], STREAM, self.clients[socket].cursor);
+        }
+    }
+
+    /// As the socket's task does: it writes what waits before it pulls a page.
+    fn pull(&mut self, socket: usize, size: i64) -> bool {
+        self.read(socket);
+        let Some((stream, from)) = self.sockets[socket].next_behind() else { return false };
+        let upto = self.head.min(from + size);
+        let page = Caught { upto, more: upto < self.head, frame: (upto > from).then(|| frame(from, upto)) };
+        self.hub.caught_up(&self.sockets[socket], stream, from, page);
+        true
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Commit => {
+                self.head += 1;
+                self.coming.push(self.head);
+            }
+            Step::Arrive { place, again } if place < self.coming.len() => {
+                self.arrive(self.coming[place]);
+                if !again {
+                    self.coming.remove(place);
+                }
+            }
+            Step::Lose(place) if place < self.coming.len() => drop(self.coming.remove(place)),
+            Step::Read(socket) => self.read(socket),
+            Step::Pull { socket, size } => drop(self.pull(socket, size)),
+            Step::Rewind { socket, back } => {
+                self.read(socket);
+                let client = &mut self.clients[socket];
+                client.cursor = (client.cursor - back).max(0);
+                self.hub.rewind(&self.sockets[socket], STREAM, client.cursor);
+            }
+            Step::Arrive { .. } | Step::Lose(_) => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_client_ends_where_the_database_is(steps in proptest::collection::vec(step(), 0..80)) {
+        let mut world = World::new();
+        steps.iter().for_each(|step| world.take(step));
+        // What was lost is noticed with the next event that arrives, as a sweep would make one arrive.
+        world.take(&Step::Commit);
+        world.arrive(world.head);
+        for socket in 0..world.sockets.len() {
+            let mut rounds = 0;
+            while world.pull(socket, 3) {
+                rounds += 1;
+                prop_assert!(rounds < 200, "socket {socket} never catches up");
+            }
+            world.read(socket);
+            while world.pull(socket, 3) {}
+            world.read(socket);
+            prop_assert_eq!(world.clients[socket].cursor, world.head, "socket {}", socket);
+            prop_assert!(world.sockets[socket].next_behind().is_none());
+        }
+    }
+}

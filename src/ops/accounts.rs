@@ -1,6 +1,6 @@
 //! Accounts: registering, profiles, preferences, the password, deleting.
 
-use super::{presence, sessions};
+use super::{groups, presence, sessions};
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
@@ -313,6 +313,7 @@ pub async fn delete(app: &App, actor: Actor, input: AccountDelete) -> Result<Don
         let entry = streams::append_personal(&mut tx, other, PersonalKind::UserGone, user.0, now).await?;
         notices.push(Notice::Personal { user: other, entry });
     }
+    notices.extend(groups::leave_all(app, &mut tx, user).await?);
     accounts::empty(&mut tx, user, now).await?;
     app.commit(tx, notices).await?;
     tracing::info!(%user, "account deleted");

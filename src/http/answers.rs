@@ -135,9 +135,7 @@ pub(super) fn refusal(error: &Error) -> Refusal {
             let text = "Service momentanément indisponible. Réessayez dans un instant.";
             retry_after(detail(status, text), BUSY_WAIT.as_secs())
         }
-        ErrorCode::Forbidden => {
-            Box::new(detail(status, "Vous n'avez pas la permission d'effectuer cette action."))
-        }
+        ErrorCode::Forbidden => Box::new(detail(status, "Vous n'avez pas la permission d'effectuer cette action.")),
         _ => match error.field.as_deref() {
             Some(field) if status == StatusCode::BAD_REQUEST => {
                 let field = field.to_owned();

@@ -117,7 +117,7 @@ fn get<F, R>(
     app: &Arc<App>,
     draining: &CancellationToken,
     judge: F,
-) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<F, R>
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + use<F, R>
 where
     F: Fn(Arc<App>, CancellationToken) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = bool> + Send,
@@ -126,10 +126,10 @@ where
     warp::method().then(move |method: Method| {
         let judged = judge(Arc::clone(&app), draining.clone());
         async move {
-            let response = match method {
-                Method::GET | Method::HEAD if judged.await => detail(StatusCode::OK, "ok"),
-                Method::GET | Method::HEAD => detail(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
-                _ => *method_not_allowed(&method),
+            let response = match (method == Method::GET || method == Method::HEAD, judged.await) {
+                (false, _) => *method_not_allowed(&method),
+                (true, true) => detail(StatusCode::OK, "ok"),
+                (true, false) => detail(StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             };
             allowing(response, ALLOW_GET)
         }
@@ -235,7 +235,9 @@ fn in_french(error: &Error, app: &App) -> String {
             let max = app.config.password_max;
             return format!("Assurez-vous que ce champ comporte au plus {max}\u{a0}octets.");
         }
-        (Some("first_name" | "last_name"), ErrorCode::InvalidField, _) => "Saisissez un texte sans caractères de contrôle.",
+        (Some("first_name" | "last_name"), ErrorCode::InvalidField, _) => {
+            "Saisissez un texte sans caractères de contrôle."
+        }
         (_, _, other) => other,
     };
     text.to_owned()

@@ -6,10 +6,10 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::Error as WsError;
 use warp::http::header::{AUTHORIZATION, COOKIE, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
 use warp::http::{HeaderMap, Request, StatusCode};
 use warp::reply::{Reply, Response};
@@ -26,10 +26,16 @@ const WRITE_BUFFER: usize = 4096;
 const WRITE_BUFFER_MAX: usize = 16 << 20;
 
 /// Names under which tokens are put into query strings, where every proxy and log keeps them.
-const TOKEN_NAMES: &[&str] = &["token", "access", "access_token", "refresh", "refresh_token", "jwt", "auth", "authorization"];
+const TOKEN_NAMES: &[&str] =
+    &["token", "access", "access_token", "refresh", "refresh_token", "jwt", "auth", "authorization"];
 
 /// Answers `GET /ws`. The socket runs on in a task of its own.
-pub(super) fn answer(server: &Arc<Server>, client: Client, slot: &PermitSlot, mut request: Request<Incoming>) -> Response {
+pub(super) fn answer(
+    server: &Arc<Server>,
+    client: Client,
+    slot: &PermitSlot,
+    mut request: Request<Incoming>,
+) -> Response {
     if let Some(refusal) = refuse(&server.app.config.allowed_origins.0, &request) {
         return refusal;
     }
@@ -41,7 +47,10 @@ pub(super) fn answer(server: &Arc<Server>, client: Client, slot: &PermitSlot, mu
         return detail(StatusCode::SERVICE_UNAVAILABLE, "This connection was upgraded before.");
     };
     if !permit.is_claimed() && !permit.claim(client.address) {
-        return detail(StatusCode::TOO_MANY_REQUESTS, "Too many connections of your address have not said who they are.");
+        return detail(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many connections of your address have not said who they are.",
+        );
     }
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());

@@ -187,7 +187,7 @@ mod tests {
         logins.attempt("ann", Some(home), start).expect("first").succeeded();
         let tries = (0..1000_u32).filter(|number| {
             let from = prefix((number >> 8) as u8, *number as u8);
-            logins.attempt("ann", Some(from), start + Duration::from_millis(number * 100)).is_ok()
+            logins.attempt("ann", Some(from), start + Duration::from_millis(u64::from(*number) * 100)).is_ok()
         });
         let passed = tries.count();
         assert!((10..=20).contains(&passed), "{passed} guesses passed in 100 seconds");

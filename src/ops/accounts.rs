@@ -7,9 +7,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::matching::age::{age_on, day_of, parse_birth_date};
 use crate::matching::place::{Cell, band_km};
 use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, UserId};
-use crate::protocol::commands::{
-    AccountDelete, PasswordChange, PreferencesUpdate, ProfileGet, ProfileUpdate,
-};
+use crate::protocol::commands::{AccountDelete, PasswordChange, PreferencesUpdate, ProfileGet, ProfileUpdate};
 use crate::protocol::replies::Done;
 use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
 use crate::store::{Conn, streams};

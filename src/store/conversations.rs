@@ -70,6 +70,7 @@ pub async fn membership(conn: &mut Conn, conversation: ConversationId, user: Use
             CASE WHEN c.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END AS blocks_me_at, \
             o.deleted_at AS other_deleted_at \
         FROM members m JOIN conversations c ON c.id = m.conversation_id \
+        JOIN users s ON s.id = m.user_id AND s.deleted_at IS NULL AND s.disabled_at IS NULL \
         LEFT JOIN pairs p ON p.low = c.low AND p.high = c.high \
         LEFT JOIN users o ON o.id = CASE WHEN c.low = $1 THEN c.high ELSE c.low END \
         WHERE m.user_id = $1 AND m.conversation_id = $2";

@@ -241,6 +241,7 @@ async fn rights(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Rights>> {
             o.deleted_at AS other_deleted_at, a.seq AS answers_seq \
         FROM json_each($1) j \
         JOIN members m ON m.conversation_id = j.value ->> 'conversation' AND m.user_id = j.value ->> 'sender' \
+        JOIN users s ON s.id = m.user_id AND s.deleted_at IS NULL AND s.disabled_at IS NULL \
         JOIN conversations c ON c.id = m.conversation_id \
         LEFT JOIN pairs p ON p.low = c.low AND p.high = c.high \
         LEFT JOIN users o ON o.id = CASE WHEN c.low = m.user_id THEN c.high ELSE c.low END \

@@ -103,6 +103,11 @@ impl Server {
         self.recorder.server("started");
     }
 
+    /// The process, to look at what it uses.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The file that the checker reads.
     pub fn database(&self) -> PathBuf {
         self.home.path().join("data").join("duet.db")

@@ -1,0 +1,137 @@
+//! What an idle socket costs: `cargo bench --bench idle [-- SOCKETS]`.
+//!
+//! Prints the resident bytes per idle socket over the empty server, for sockets each of its own user, in 20
+//! conversations, presence on, after one sent and one received message. The demand is at most 12 KiB.
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program to be run and read by a person")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+use support::{Server, http};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+/// Each user talks with the ten users after them, and so with the ten before.
+const NEIGHBOURS: i64 = 10;
+/// Most bytes that an idle socket may cost.
+const DEMAND: f64 = 12.0 * 1024.0;
+
+const SETTINGS: &[(&str, &str)] = &[("connections", "0"), ("ping-ms", "600000"), ("silent-ms", "1200000")];
+
+#[tokio::main]
+async fn main() {
+    let sockets: i64 = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(10_000);
+    let mut server = Server::start(SETTINGS).await;
+    server.account("seed").await;
+    server.stop().await;
+    seed(&server, sockets).await;
+    server.restart().await;
+    let empty = resident(server.pid());
+    println!("empty server: {} KiB resident", empty / 1024);
+
+    let began = Instant::now();
+    let mut open = Vec::new();
+    for user in 1..=sockets {
+        open.push(connect(&server, user).await);
+    }
+    println!("{sockets} sockets signed in and connected in {:.1} s", began.elapsed().as_secs_f64());
+    report("connected", &server, empty, sockets).await;
+    for (place, socket) in open.iter_mut().enumerate() {
+        // The first conversation of a user is the one with the next user: each sends one and receives one.
+        let conversation = place as i64 * NEIGHBOURS + 1;
+        let send = json!({"id": 2, "type": "message.send", "data": {"conversation": conversation, "text": "hello"}});
+        socket.send(Message::Text(send.to_string().into())).await.unwrap();
+    }
+    for (place, socket) in open.iter_mut().enumerate() {
+        let (mut answered, mut created) = (false, 0);
+        while !answered || created < 2 {
+            let frame = next(socket).await;
+            answered |= frame["id"] == 2 && frame["ok"] == true;
+            created += i32::from(frame["type"] == "message.created");
+            assert!(frame["ok"] != false, "socket {place}: {frame}");
+        }
+    }
+    let bytes = report("after one message sent and one received", &server, empty, sockets).await;
+    println!("demand: at most {DEMAND} bytes: {}", if bytes <= DEMAND { "met" } else { "NOT met" });
+    std::process::exit(i32::from(bytes > DEMAND));
+}
+
+/// Users and conversations, written straight into the file: registering ten thousand is not what is measured.
+async fn seed(server: &Server, users: i64) {
+    let mut database = SqliteConnectOptions::new().filename(server.database()).connect().await.unwrap();
+    let mut transaction = database.begin().await.unwrap();
+    let steps = [
+        "UPDATE users SET username = 'u1', username_key = 'u1' WHERE id = 1",
+        "INSERT INTO users (id, username, username_key, password_hash, last_active_at, created_at) \
+            SELECT value, 'u' || value, 'u' || value, (SELECT password_hash FROM users WHERE id = 1), 0, 0 \
+            FROM (WITH RECURSIVE s (value) AS (SELECT 2 UNION ALL SELECT value + 1 FROM s WHERE value < $1) \
+            SELECT value FROM s)",
+        "INSERT INTO conversations (id, kind, low, high, created_by, member_count, created_at, updated_at) \
+            SELECT (a - 1) * $2 + n, 'direct', min(a, b), max(a, b), a, 2, 0, 0 FROM \
+            (SELECT u.id AS a, s.value AS n, (u.id - 1 + s.value) % $1 + 1 AS b FROM users u, \
+            (WITH RECURSIVE s (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM s WHERE value < $2) \
+            SELECT value FROM s) s)",
+        "INSERT INTO members (conversation_id, user_id, role, joined_seq) \
+            SELECT id, low, 'member', 0 FROM conversations UNION ALL SELECT id, high, 'member', 0 FROM conversations",
+    ];
+    for step in steps {
+        sqlx::query(step).bind(users).bind(NEIGHBOURS).execute(&mut *transaction).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    database.close().await.unwrap();
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+async fn connect(server: &Server, user: i64) -> Socket {
+    let body = json!({ "username": format!("u{user}"), "password": support::server::PASSWORD });
+    let answer = http::call(server.address, "POST", "/api/token/", None, Some(&body)).await;
+    assert_eq!(answer.status, 200, "signing in: {}", answer.body);
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let config = WebSocketConfig::default().read_buffer_size(2048).write_buffer_size(0);
+    let url = format!("ws://{}/ws", server.address);
+    let (mut socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await.unwrap();
+    let auth = json!({"id": 1, "type": "auth", "data": {"token": answer.json["access"]}});
+    socket.send(Message::Text(auth.to_string().into())).await.unwrap();
+    while next(&mut socket).await["id"] != 1 {}
+    socket
+}
+
+async fn next(socket: &mut Socket) -> Value {
+    loop {
+        let frame = tokio::time::timeout(Duration::from_secs(60), socket.next()).await.unwrap().unwrap().unwrap();
+        if let Message::Text(text) = frame {
+            return serde_json::from_str(&text).unwrap();
+        }
+    }
+}
+
+/// The bytes per socket once the server has come to rest.
+async fn report(when: &str, server: &Server, empty: u64, sockets: i64) -> f64 {
+    // At rest: two looks a second apart that differ by less than one part in a thousand.
+    let mut now = resident(server.pid());
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = std::mem::replace(&mut now, resident(server.pid()));
+        if now.abs_diff(before) * 1000 < now {
+            break;
+        }
+    }
+    let bytes = now.saturating_sub(empty) as f64 / sockets as f64;
+    println!("{when}: {} KiB resident, {bytes:.0} bytes per socket", now / 1024);
+    bytes
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}

@@ -1,0 +1,168 @@
+//! From HTTP to WebSocket: judges the request, answers 101, and hands the plain stream over.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use warp::http::header::{AUTHORIZATION, COOKIE, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
+use warp::http::{HeaderMap, Request, StatusCode};
+use warp::reply::{Reply, Response};
+
+use super::answers::detail;
+use super::{Client, PermitSlot, Server};
+use crate::socket::{self, SocketStart};
+
+/// Most bytes read at once from a socket; idle sockets keep no more than this.
+const READ_BUFFER: usize = 4096;
+/// From this many bytes on, frames that wait for a flush are written.
+const WRITE_BUFFER: usize = 4096;
+/// More than the largest frame that is ever sent, a full page of the longest messages.
+const WRITE_BUFFER_MAX: usize = 16 << 20;
+
+/// Names under which tokens are put into query strings, where every proxy and log keeps them.
+const TOKEN_NAMES: &[&str] =
+    &["token", "access", "access_token", "refresh", "refresh_token", "jwt", "auth", "authorization"];
+
+/// Answers `GET /ws`. The socket runs on in a task of its own.
+pub(super) fn answer(
+    server: &Arc<Server>,
+    client: Client,
+    slot: &PermitSlot,
+    mut request: Request<Incoming>,
+) -> Response {
+    if let Some(refusal) = refuse(&server.app.config.allowed_origins.0, &request) {
+        return refusal;
+    }
+    let accepted = match create_response_with_body(&request, || ()) {
+        Ok(accepted) => accepted,
+        Err(error) => return not_an_upgrade(&error),
+    };
+    let Some(mut permit) = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else {
+        return detail(StatusCode::SERVICE_UNAVAILABLE, "This connection was upgraded before.");
+    };
+    if !permit.is_claimed() && !permit.claim(client.address) {
+        return detail(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many connections of your address have not said who they are.",
+        );
+    }
+    let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
+    let start = SocketStart { bearer, client: client.fingerprint, permit, draining: server.draining.clone() };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let app = Arc::clone(&server.app);
+    server.tasks.spawn(async move {
+        // Fails when the client went before it read the answer.
+        let Ok(upgraded) = upgrade.await else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let settings = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(WRITE_BUFFER_MAX)
+            .max_message_size(Some(app.config.frame_max))
+            .max_frame_size(Some(app.config.frame_max));
+        let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        let stream = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(settings)).await;
+        socket::run(app, stream, start).await;
+    });
+    let (head, ()) = accepted.into_parts();
+    let mut response = warp::reply().into_response();
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}
+
+/// Why a request may not become a socket, whatever its headers for that say.
+fn refuse<B>(allowed: &[String], request: &Request<B>) -> Option<Response> {
+    if request.uri().query().is_some_and(names_a_token) {
+        let text = "No token in the URL, where logs keep it: send it in the auth command, or as Authorization: Bearer.";
+        return Some(detail(StatusCode::BAD_REQUEST, text));
+    }
+    if !may_come_from(allowed, request.headers()) {
+        return Some(detail(StatusCode::FORBIDDEN, "Pages of this origin may not open sockets here."));
+    }
+    None
+}
+
+fn names_a_token(query: &str) -> bool {
+    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default().to_ascii_lowercase());
+    names.into_iter().any(|name| TOKEN_NAMES.contains(&name.as_str()))
+}
+
+/// Whether the page that asks is one of ours. Without an Origin it is no page; but then it has no cookies either.
+fn may_come_from(allowed: &[String], headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => !headers.contains_key(COOKIE),
+        (Some(origin), None) => allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
+        _ => false,
+    }
+}
+
+fn not_an_upgrade(error: &WsError) -> Response {
+    let WsError::Protocol(fault) = error else {
+        return detail(StatusCode::BAD_REQUEST, "Not a WebSocket upgrade.");
+    };
+    let mut response = match fault {
+        ProtocolError::WrongHttpMethod => detail(StatusCode::METHOD_NOT_ALLOWED, "Sockets are opened with GET."),
+        ProtocolError::MissingConnectionUpgradeHeader
+        | ProtocolError::MissingUpgradeWebSocketHeader
+        | ProtocolError::MissingSecWebSocketVersionHeader => {
+            detail(StatusCode::UPGRADE_REQUIRED, "Here is a WebSocket, version 13.")
+        }
+        other => detail(StatusCode::BAD_REQUEST, &format!("Not a WebSocket upgrade: {other}.")),
+    };
+    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(uri: &str, headers: &[(&str, &str)]) -> Option<StatusCode> {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let allowed = ["https://good.example".to_owned(), "http://localhost:5173".to_owned()];
+        refuse(&allowed, &request.body(()).expect("a request")).map(|response| response.status())
+    }
+
+    #[test]
+    fn s1_only_our_own_pages_may_open_sockets() {
+        let taken = [&[][..], &[("origin", "https://good.example")], &[("origin", "http://localhost:5173")]];
+        for headers in taken {
+            assert_eq!(judged("/ws", headers), None, "{headers:?}");
+        }
+        let refused = [
+            &[("origin", "https://good.example.evil.test")][..],
+            &[("origin", "https://evil.test/https://good.example")],
+            &[("origin", "http://good.example")],
+            &[("origin", "https://good.example:8443")],
+            &[("origin", "https://GOOD.example")],
+            &[("origin", "null")],
+            &[("origin", "")],
+            &[("origin", "https://good.example"), ("origin", "https://evil.test")],
+            &[("cookie", "session=1")],
+        ];
+        for headers in refused {
+            assert_eq!(judged("/ws", headers), Some(StatusCode::FORBIDDEN), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn s3_a_token_in_the_url_is_refused() {
+        for uri in ["/ws?token=x", "/ws?a=b&access_token=x", "/ws?Token", "/ws?jwt="] {
+            assert_eq!(judged(uri, &[]), Some(StatusCode::BAD_REQUEST), "{uri}");
+        }
+        assert_eq!(judged("/ws?version=3", &[]), None);
+    }
+}

@@ -75,7 +75,8 @@ impl Recorder {
         judge(history, &database)
     }
 
-    fn history(&self) -> History {
+    /// The record so far, folded.
+    pub fn history(&self) -> History {
         let text = std::fs::read_to_string(&self.path).expect("read the record");
         let mut history = History::default();
         for line in text.lines() {

@@ -146,8 +146,8 @@ async fn open(
 
 /// Makes the socket follow its streams, and greets it.
 async fn hello(app: &App, socket: &Arc<Socket>, authenticated: &Authenticated) -> Result<Hello> {
-    feed::start(&app.store, &app.hub, socket).await?;
-    let Authenticated { actor, username, expires_at, personal } = authenticated.clone();
+    let personal = feed::start(&app.store, &app.hub, socket).await?;
+    let Authenticated { actor, username, expires_at } = authenticated.clone();
     Ok(Hello {
         user: actor.user,
         username,

@@ -183,7 +183,14 @@ async fn matches_come_in_pages() {
 }
 
 /// Somebody for the candidates' story.
-async fn seeker(server: &Server, name: &str, born: i64, gender: &str, seeks: &[&str], place: Option<(f64, f64)>) -> Client {
+async fn seeker(
+    server: &Server,
+    name: &str,
+    born: i64,
+    gender: &str,
+    seeks: &[&str],
+    place: Option<(f64, f64)>,
+) -> Client {
     let mut client = server.user(name).await;
     let mut profile = json!({ "birth_date": format!("{born}-06-15"), "gender": gender });
     if let Some((latitude, longitude)) = place {
@@ -197,7 +204,9 @@ async fn seeker(server: &Server, name: &str, born: i64, gender: &str, seeks: &[&
 async fn candidates(client: &mut Client) -> Vec<(String, Value)> {
     let answer = client.command("candidate.list", json!({})).await;
     let list = answer["candidates"].as_array().expect("a list").clone();
-    list.iter().map(|seen| (seen["username"].as_str().expect("a name").to_owned(), seen["distance_km"].clone())).collect()
+    list.iter()
+        .map(|seen| (seen["username"].as_str().expect("a name").to_owned(), seen["distance_km"].clone()))
+        .collect()
 }
 
 async fn names(client: &mut Client) -> Vec<String> {
@@ -210,7 +219,7 @@ async fn candidates_fit_both_ways_and_the_nearest_come_first() {
     const VERSAILLES: (f64, f64) = (48.8049, 2.1204);
     const LONDON: (f64, f64) = (51.5074, -0.1278);
     let server = Server::start(&[]).await;
-    let year = jiff::Zoned::now().year();
+    let year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
     let born = |age: i16| i64::from(year - age - 1);
     let mut ann = seeker(&server, "ann", born(30), "woman", &["man", "woman"], Some(PARIS)).await;
     let mut bob = seeker(&server, "bob", born(35), "man", &["woman"], Some(PARIS)).await;

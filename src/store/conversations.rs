@@ -388,8 +388,10 @@ async fn members(
     members_max: usize,
 ) -> Result<HashMap<ConversationId, Vec<Member>>> {
     const SQL: &str = "SELECT * FROM (SELECT m.conversation_id, m.user_id AS user, u.username, m.role, \
-            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL THEN m.delivered ELSE 0 END AS delivered, \
-            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL THEN m.read ELSE 0 END AS read, \
+            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND u.deleted_at IS NULL \
+                THEN m.delivered ELSE 0 END AS delivered, \
+            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND u.deleted_at IS NULL \
+                THEN m.read ELSE 0 END AS read, \
             u.deleted_at IS NOT NULL OR (c.kind = 'direct' AND \
                 CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NOT NULL) AS gone, \
             row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.user_id) AS place \

@@ -102,15 +102,18 @@ pub(super) async fn render(conn: &mut Conn, reader: UserId, rows: Vec<MessageRow
     Ok(messages)
 }
 
-/// Reactions under some messages, without those of users whom the reader has blocked and of deleted accounts.
+/// Reactions under some messages, without those of users whom the reader has blocked, of deleted accounts and, where
+/// the conversation is direct, of the one who blocks the reader and so looks like one.
 async fn reactions(conn: &mut Conn, reader: UserId, ids: &[i64]) -> Result<HashMap<MessageId, Vec<Reaction>>> {
     const SQL: &str = "SELECT r.message_id, r.emoji, r.user_id FROM json_each($2) j \
         JOIN reactions r ON r.message_id = j.value \
+        JOIN messages m ON m.id = r.message_id JOIN conversations c ON c.id = m.conversation_id \
         JOIN users u ON u.id = r.user_id \
         LEFT JOIN pairs p ON p.low = CASE WHEN $1 < r.user_id THEN $1 ELSE r.user_id END \
             AND p.high = CASE WHEN $1 < r.user_id THEN r.user_id ELSE $1 END \
         WHERE u.deleted_at IS NULL \
             AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NULL \
+            AND (c.kind = 'group' OR CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NULL) \
         ORDER BY r.message_id, r.emoji, r.user_id";
     let ids = json_list(ids);
     let rows: Vec<(MessageId, String, UserId)> =

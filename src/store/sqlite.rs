@@ -131,6 +131,10 @@ impl Sqlite {
 
 /// Two processes on one file would each think that they tell their sockets everything.
 fn lock(path: &std::path::Path) -> std::result::Result<File, String> {
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory)
+            .map_err(|cause| format!("cannot make {}: {cause}; choose another --data-dir", directory.display()))?;
+    }
     let beside = path.with_extension("lock");
     let cannot = |cause: &dyn std::fmt::Display| format!("cannot write {}: {cause}", beside.display());
     let file =

@@ -81,6 +81,7 @@ pub async fn watermarks(
         FROM json_each($2) j \
         JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
         JOIN members m ON m.conversation_id = me.conversation_id \
+        JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL \
         LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.user_id THEN $1 ELSE m.user_id END \
             AND p.high = CASE WHEN $1 < m.user_id THEN m.user_id ELSE $1 END \
         WHERE p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND (m.delivered > 0 OR m.read > 0) \

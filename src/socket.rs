@@ -54,7 +54,7 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
         return close(&app, stream, opened.err().unwrap_or(CloseCode::AuthTimeout)).await;
     };
     if !start.permit.authenticated() {
-        return close(&app, stream, CloseCode::Replaced).await;
+        return close(&app, stream, CloseCode::Crowded).await;
     }
     let socket = app.hub.register(authenticated.actor, app.config.sockets_per_user);
     socket.renewed(authenticated.expires_at);

@@ -252,14 +252,13 @@ impl Session {
             Message::Text(text) => text,
             Message::Binary(_) => return Err(CloseCode::Unsupported.into()),
             Message::Close(_) => return Err(End::Gone),
-            Message::Ping(_) if allowed.is_err() => return self.refuse(None, Duration::ZERO),
+            _ if allowed.is_err() => return self.refuse(None, Duration::ZERO),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(None),
         };
         let Parsed { id, command } = parse(&text);
         if let Err(wait) = allowed {
             return self.refuse(Some(id.as_ref()), wait);
         }
-        self.refusals = 0;
         match command {
             Ok(command) => {
                 self.bad_frames = 0;
@@ -286,6 +285,10 @@ impl Session {
         match refusals_max > 0 && self.refusals > refusals_max {
             true => Err(CloseCode::Flooding.into()),
             false => Ok(None),
+        }
+        if allowed.is_ok() {
+            // Even the fastest flood gets a command through now and then, so that one does not undo all refusals.
+            self.refusals = self.refusals.saturating_sub(1);
         }
     }
 

@@ -1,6 +1,8 @@
 //! One task per socket. It owns the WebSocket; nobody else writes to it. One loop over the client's frames, the
 //! outbox, the replies that are due and the clock.
 
+pub mod line;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -29,6 +31,7 @@ use crate::ops::sessions::Authenticated;
 use crate::protocol::events::{AuthExpiring, ServerDraining};
 use crate::protocol::replies::Hello;
 use crate::protocol::{Command, CommandId, Event, Parsed, encode_reply, parse};
+use line::Line;
 
 /// What the upgrade knew of the client.
 #[derive(Debug)]
@@ -45,7 +48,12 @@ pub struct SocketStart {
 
 /// Replies that are due; each future ends with an encoded frame.
 type Due = Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>;
-type Stream = WebSocketStream<TcpStream>;
+type Stream = WebSocketStream<Line>;
+
+/// How long the end of a session waits for the replies that are due.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
+/// And how long, after that, for the other side to take the close frame.
+const LAST_FRAME: Duration = Duration::from_millis(500);
 
 /// Serves one socket from its upgrade to its end.
 pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
@@ -116,7 +124,7 @@ async fn open(
     }
     let deadline = Instant::now() + ms(app.config.auth_ms);
     for _ in 0..app.config.bad_frames.max(1) {
-        let frame = timeout_at(deadline, stream.next()).await.map_err(|_| CloseCode::AuthTimeout)?;
+        let frame = timeout_at(deadline, next(stream)).await.map_err(|_| CloseCode::AuthTimeout)?;
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -144,6 +152,13 @@ async fn open(
     Err(CloseCode::TooManyErrors)
 }
 
+/// The next message.
+async fn next(stream: &mut Stream) -> Option<std::result::Result<Message, WsError>> {
+    let message = stream.next().await;
+    stream.get_mut().refill();
+    message
+}
+
 /// Makes the socket follow its streams, and greets it.
 async fn hello(app: &App, socket: &Arc<Socket>, authenticated: &Authenticated) -> Result<Hello> {
     let personal = feed::start(&app.store, &app.hub, socket).await?;
@@ -168,8 +183,22 @@ async fn close(app: &App, mut stream: Stream, code: CloseCode) {
     metrics::closed(code);
     let frame = CloseFrame { code: code.number().into(), reason: code.meaning().into() };
     let closing = async {
-        if stream.close(Some(frame)).await.is_ok() {
-            while let Some(Ok(_)) = stream.next().await {}
+        if stream.close(Some(frame)).await.is_err() {
+            return;
+        }
+        loop {
+            match next(&mut stream).await {
+                Some(Ok(Message::Close(_))) => return,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            }
+        }
+        // What cannot be understood any more is still read: a connection that is dropped with bytes unread is reset, and
+        // a reset may take the close frame with it.
+        let line = stream.get_mut().stream();
+        let mut unread = [0; 512];
+        if line.shutdown().await.is_ok() {
+            while matches!(line.read(&mut unread).await, Ok(1..)) {}
         }
     };
     // A peer that does not answer is left; the frame is on its way all the same.
@@ -185,6 +214,7 @@ fn broken(error: &WsError) -> Option<CloseCode> {
         _ => None,
     }
 }
+        WsError::Io(error) if line::is_too_much(error) => Some(CloseCode::TooBig),
 
 struct Session {
     app: Arc<App>,
@@ -217,7 +247,7 @@ impl Session {
             }
             let in_flight_max = self.app.config.commands_in_flight;
             tokio::select! {
-                frame = stream.next(), if due.len() < in_flight_max => match self.hear(frame) {
+                frame = next(stream), if due.len() < in_flight_max => match self.hear(frame) {
                     Ok(Some(reply)) => due.push(reply),
                     Ok(None) => {}
                     Err(end) => return end,

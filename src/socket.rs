@@ -201,8 +201,11 @@ async fn close(app: &App, mut stream: Stream, code: CloseCode) {
             while matches!(line.read(&mut unread).await, Ok(1..)) {}
         }
     };
+    let patience = ms(app.config.close_ms);
+    // Whose session ended is out within a second, whether or not they read.
+    let patience = if code == CloseCode::Revoked { patience.min(LAST_FRAME) } else { patience };
     // A peer that does not answer is left; the frame is on its way all the same.
-    let _ = timeout(ms(app.config.close_ms), closing).await;
+    let _ = timeout(patience, closing).await;
 }
 
 /// What a broken stream is to be answered with; none if there is nobody to answer.
@@ -211,10 +214,10 @@ fn broken(error: &WsError) -> Option<CloseCode> {
         WsError::Capacity(tungstenite::error::CapacityError::MessageTooLong { .. }) => Some(CloseCode::TooBig),
         WsError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
         WsError::Protocol(_) | WsError::Utf8(_) => Some(CloseCode::ProtocolError),
+        WsError::Io(error) if line::is_too_much(error) => Some(CloseCode::TooBig),
         _ => None,
     }
 }
-        WsError::Io(error) if line::is_too_much(error) => Some(CloseCode::TooBig),
 
 struct Session {
     app: Arc<App>,
@@ -240,6 +243,8 @@ impl Session {
                 return end;
             }
             if let Some(code) = self.socket.closing() {
+                // One of them may be the answer to the command that ended the session.
+                let _ = self.answer_what_was_begun(stream, due, LAST_ANSWERS).await;
                 return code.into();
             }
             if pull.is_none() {
@@ -275,9 +280,17 @@ impl Session {
             Some(Err(error)) => return Err(broken(&error).map_or(End::Gone, End::Close)),
             None => return Err(End::Gone),
         };
+        // Nothing is begun for a session that has ended, even if its frame was here first.
+        if self.socket.closing().is_some() {
+            return Ok(None);
+        }
         self.heard = Instant::now();
         self.pinged = false;
         let allowed = self.app.limits.command(self.socket.actor.user);
+        if allowed.is_ok() {
+            // Even the fastest flood gets a command through now and then, so that one does not undo all refusals.
+            self.refusals = self.refusals.saturating_sub(1);
+        }
         let text = match frame {
             Message::Text(text) => text,
             Message::Binary(_) => return Err(CloseCode::Unsupported.into()),
@@ -315,10 +328,6 @@ impl Session {
         match refusals_max > 0 && self.refusals > refusals_max {
             true => Err(CloseCode::Flooding.into()),
             false => Ok(None),
-        }
-        if allowed.is_ok() {
-            // Even the fastest flood gets a command through now and then, so that one does not undo all refusals.
-            self.refusals = self.refusals.saturating_sub(1);
         }
     }
 
@@ -385,11 +394,30 @@ impl Session {
             }
             stream.flush().await
         };
-        match timeout(ms(self.app.config.write_ms), writing).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(CloseCode::Slow.into()),
+        let mut rung = false;
+        // A reader who does not read cannot put off the end of its session.
+        let must_close = async {
+            loop {
+                if let Some(code) = self.socket.closing() {
+                    return code;
+                }
+                self.socket.bell.notified().await;
+                rung = true;
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            written = timeout(ms(self.app.config.write_ms), writing) => match written {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(End::Gone),
+                Err(_) => Err(CloseCode::Slow.into()),
+            },
+            code = must_close => Err(code.into()),
+        };
+        if rung {
+            self.socket.bell.notify_one();
         }
+        end
     }
 
     /// When to look at the clock next: a ping is due, an answer is overdue, or the token nears its end.
@@ -431,21 +459,32 @@ impl Session {
     }
 
     /// The server goes away: what was begun is answered, the client is told when to come back, the socket closes.
-    async fn drain(&mut self, stream: &mut Stream, mut due: FuturesUnordered<Due>) -> End {
+    async fn drain(&mut self, stream: &mut Stream, due: FuturesUnordered<Due>) -> End {
         let mut random = [0; 8];
         let _ = getrandom::fill(&mut random);
         let delay_ms = (u64::from_le_bytes(random) % self.app.config.drain_spread_ms.max(1)) as i64;
         self.replies.push(Event::ServerDraining(ServerDraining { delay_ms }).encode());
+        let patience = ms(self.app.config.close_ms);
+        match self.answer_what_was_begun(stream, due, patience).await {
+            Ok(()) => CloseCode::Draining.into(),
+            Err(end) => end,
+        }
+    }
+
+    /// Waits a moment for replies that are due, and writes them.
+    async fn answer_what_was_begun(
+        &mut self,
+        stream: &mut Stream,
+        mut due: FuturesUnordered<Due>,
+        patience: Duration,
+    ) -> std::result::Result<(), End> {
         let answers = async {
             while let Some(reply) = due.next().await {
                 self.replies.push(reply);
             }
         };
-        let _ = timeout(ms(self.app.config.close_ms), answers).await;
+        let _ = timeout(patience, answers).await;
         self.socket.take(&mut self.replies);
-        match self.write(stream).await {
-            Ok(()) => CloseCode::Draining.into(),
-            Err(end) => end,
-        }
+        self.write(stream).await
     }
 }

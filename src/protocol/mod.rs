@@ -31,6 +31,7 @@ pub enum CommandId {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Envelope<'a> {
     #[serde(default)]
     id: Option<CommandId>,
@@ -58,7 +59,7 @@ pub struct Parsed {
 
 /// Reads one text frame.
 pub fn parse(text: &str) -> Parsed {
-    let envelope: Envelope<'_> = match serde_json::from_str(text) {
+    let envelope = match read_object::<Envelope<'_>>(text) {
         Ok(envelope) => envelope,
         Err(cause) => return Parsed { id: save_id(text), command: Err(envelope_error(text, &cause)) },
     };
@@ -71,8 +72,16 @@ pub fn parse(text: &str) -> Parsed {
     Parsed { command: Command::parse(&envelope.kind, data), id: envelope.id }
 }
 
+/// A struct would also be read from a list of its fields, which nobody means.
+fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    match text.trim_ascii_start().starts_with('{') {
+        true => serde_json::from_str(text),
+        false => Err(serde::de::Error::custom("it is no object")),
+    }
+}
+
 fn save_id(text: &str) -> Option<CommandId> {
-    let id = serde_json::from_str::<OnlyId>(text).ok()?.id;
+    let id = read_object::<OnlyId>(text).ok()?.id;
     id.filter(|id| !matches!(id, CommandId::Text(text) if text.len() > COMMAND_ID_MAX))
 }
 
@@ -93,6 +102,9 @@ fn reason(cause: &serde_json::Error) -> String {
 
 /// Reads `data` into the input of a command; an error names the field and says why.
 fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
+    if !data.starts_with('{') {
+        return Err(Error::field("data", "The input of a command is an object."));
+    }
     let mut reader = serde_json::Deserializer::from_str(data);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -102,6 +114,8 @@ fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
             (ErrorCode::UnknownField, quoted.unwrap_or(path))
         } else if why.starts_with("missing field") {
             (ErrorCode::MissingField, quoted.unwrap_or(path))
+        } else if why.starts_with("duplicate field") {
+            (ErrorCode::InvalidField, quoted.unwrap_or(path))
         } else {
             (ErrorCode::InvalidField, if path == "." { "data".to_owned() } else { path })
         };

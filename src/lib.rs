@@ -40,6 +40,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> std::result::Result<(), String> {
     let draining = CancellationToken::new();
+    http::operator::start(&app, &draining).await?;
     let watching = tokio::spawn(operator::watch(Arc::clone(&app)));
     let served = http::serve(app, listener, draining.clone());
     tokio::pin!(served);

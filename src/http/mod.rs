@@ -4,6 +4,7 @@
 pub mod address;
 mod answers;
 mod body;
+pub mod operator;
 mod routes;
 mod upgrade;
 

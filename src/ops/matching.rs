@@ -5,6 +5,7 @@
 
 use crate::app::App;
 use crate::bus::Notice;
+use crate::config::ms;
 use crate::error::{Error, ErrorCode, Result};
 use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
 use crate::model::{Actor, Match, Micros, PersonalKind, UserId};
@@ -185,7 +186,10 @@ pub async fn candidates(app: &App, actor: Actor, input: CandidateList) -> Result
     let reader = candidates::person(&mut conn, actor.user).await?;
     let me = person(&reader, now);
     let Some(narrowed) = narrow(app, &reader, &me, now) else { return Ok(Candidates { candidates: Vec::new() }) };
-    let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await?;
+    conn.stop_after(ms(app.config.query_ms)).await?;
+    let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await;
+    conn.never_stop().await?;
+    let found = found?;
     let others = found.iter().map(|row| Candidate { person: person(row, now), active_day: row.last_active_at / DAY });
     let today = Today { day: now / DAY, minimum_age: app.config.minimum_age };
     let mut candidates = Vec::new();

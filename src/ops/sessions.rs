@@ -34,8 +34,6 @@ pub struct Authenticated {
     pub username: String,
     /// When the token ends.
     pub expires_at: Micros,
-    /// The head of the user's personal stream.
-    pub personal: i64,
 }
 
 /// What somebody shows to sign in.
@@ -111,7 +109,14 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Authenticated> {
     let found = sessions::find(&mut app.store.read().await?, actor.session).await?;
     let stored = usable(found, actor, now)?;
     let expires_at = claims.exp.saturating_mul(SECOND);
-    Ok(Authenticated { actor, username: stored.username, expires_at, personal: stored.personal })
+    Ok(Authenticated { actor, username: stored.username, expires_at })
+}
+
+/// Whether a session still stands. A socket asks again once it is registered: what ended its session before that was
+/// told to nobody.
+pub async fn stands(app: &App, actor: Actor) -> Result<bool> {
+    let found = sessions::find(&mut app.store.read().await?, actor.session).await?;
+    Ok(usable(found, actor, app.now()).is_ok())
 }
 
 /// Renews the credentials of an open socket: by a new access token, or by the refresh token.

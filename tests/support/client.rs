@@ -152,6 +152,13 @@ impl Client {
         }
     }
 
+    /// The `data` of all events of this type that are in the queue.
+    pub fn take_events(&mut self, kind: &str) -> Vec<Value> {
+        let (taken, kept): (VecDeque<_>, _) = self.events.drain(..).partition(|event| event["type"] == kind);
+        self.events = kept;
+        taken.into_iter().map(|mut event| event["data"].take()).collect()
+    }
+
     /// Forgets the events that are in the queue.
     pub fn forget_events(&mut self) {
         self.events.clear();

@@ -75,7 +75,16 @@ impl Recorder {
         judge(history, &database)
     }
 
-    fn history(&self) -> History {
+    /// All frames that were `sent` or `received` so far.
+    pub fn frames(&self, what: &str) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.path).expect("read the record");
+        let lines =
+            text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{line}: {cause}")));
+        lines.filter(|line: &Value| line["what"] == what).map(|mut line| line["frame"].take()).collect()
+    }
+
+    /// The record so far, folded.
+    pub fn history(&self) -> History {
         let text = std::fs::read_to_string(&self.path).expect("read the record");
         let mut history = History::default();
         for line in text.lines() {

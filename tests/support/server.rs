@@ -211,7 +211,7 @@ fn drain(output: impl std::io::Read, found: tokio::sync::oneshot::Sender<SocketA
         {
             // Nobody waits any more once the deadline has passed.
             let _ = found.send(address);
-        } else {
+        } else if !line.contains("http://") {
             println!("server: {line}");
         }
     }

@@ -1,4 +1,5 @@
 //! Registering, signing in and out, profiles and preferences, as clients see them.
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a story that cannot go on says why")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
@@ -239,7 +240,4 @@ async fn s54_a_deleted_account_is_gone_and_leaves_its_places() {
     assert_eq!(login.status, 401);
     let again = server.user("ann").await;
     assert_ne!(again.user, ann.user, "the name is free, the id is not given away again");
-    let database = std::fs::read(server.database()).expect("the file");
-    let log = std::fs::read(server.database().with_extension("db-wal")).unwrap_or_default();
-    assert!(!database.is_empty() || !log.is_empty());
 }

@@ -146,14 +146,12 @@ impl Server {
         self.recorder.verdict(&self.database()).await
     }
 
-    /// Fails the story if the checker found anything, and keeps the record and the database for a closer look.
-    pub fn must_be_clean(&mut self, verdict: &Verdict) {
+    /// Fails the story if the checker found anything. A server of a failed story keeps its record and database.
+    pub fn must_be_clean(&self, verdict: &Verdict) {
         if !verdict.findings.is_empty() {
-            self.home.disable_cleanup(true);
-            let home = self.home.path().display();
             let (count, first) = (verdict.findings.len(), verdict.findings.iter().take(20));
             let first: Vec<&str> = first.map(String::as_str).collect();
-            panic!("{count} findings, record and database are in {home}:\n{}", first.join("\n"));
+            panic!("{count} findings:\n{}", first.join("\n"));
         }
     }
 }
@@ -163,6 +161,10 @@ impl Drop for Server {
         // It may be dead already, which is all that is wanted.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            self.home.disable_cleanup(true);
+            println!("record and database are in {}", self.home.path().display());
+        }
     }
 }
 

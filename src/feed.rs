@@ -52,23 +52,20 @@ pub fn apply(hub: &Hub, notices: &[Notice]) {
     }
 }
 
-/// Makes a registered socket follow all that its user is in. Registered first, read after: what happens in between
-/// reaches it through its user's personal stream. Answers the head of that stream, which a client without a cursor
-/// takes as its own: read before registering, it would leave out what nobody tells.
+/// Makes a registered socket follow all that its user is in, and answers the head of its personal stream. Registered
+/// first, read after: what happens in between reaches it through its user's personal stream.
 pub async fn start(store: &Store, hub: &Hub, socket: &Arc<Socket>) -> Result<i64> {
     let user = socket.actor.user;
     let mut conn = store.read().await?;
     let heads = streams::heads(&mut conn, user).await?;
     let conversations: Vec<ConversationId> = heads.iter().map(|head| head.conversation).collect();
-    let unknown = hub.follow(socket, &conversations);
+    if hub.follow(socket, &conversations) {
+        // Read after registering: an event that is not in these heads reaches the socket by itself.
+        for head in streams::heads(&mut conn, user).await? {
+            hub.position(Stream::Conversation(head.conversation), head.head);
+        }
+    }
     let personal = streams::personal_head(&mut conn, user).await?;
-    if unknown.is_empty() {
-        return Ok(personal);
-    }
-    // Read after registering: an event that is not in these heads reaches the socket by itself.
-    for head in streams::heads(&mut conn, user).await? {
-        hub.position(Stream::Conversation(head.conversation), head.head);
-    }
     // Another socket of the user may have started at the same instant and read more; both stand where it stands.
     Ok(personal.max(hub.position(Stream::Personal(user), personal)))
 }

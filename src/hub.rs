@@ -150,28 +150,22 @@ impl Hub {
     }
 
     /// Makes a starting socket follow the conversations it was read to be in; those it lost meanwhile are left out.
-    /// Answers the streams whose position is not known here yet, for [`Hub::position`].
-    pub fn follow(&self, socket: &Arc<Socket>, conversations: &[ConversationId]) -> Vec<Stream> {
-        let mut unknown = Vec::new();
+    /// Answers whether the position of any is not known here yet, for [`Hub::position`].
+    pub fn follow(&self, socket: &Arc<Socket>, conversations: &[ConversationId]) -> bool {
+        let mut unknown = false;
         for id in conversations {
             let stream = Stream::Conversation(*id);
             let mut followers = self.streams.entry(stream).or_default();
             let lost = socket.lock().starting.as_ref().is_some_and(|lost| lost.contains(id));
             if !lost {
                 followers.add(socket, *id);
-                if followers.delivered.is_none() {
-                    unknown.push(stream);
-                }
+                unknown |= followers.delivered.is_none();
             } else if followers.sockets.is_empty() {
                 drop(followers);
                 self.streams.remove_if(&stream, |_, followers| followers.sockets.is_empty());
             }
         }
         socket.lock().starting = None;
-        let personal = Stream::Personal(socket.actor.user);
-        if self.streams.get(&personal).is_some_and(|followers| followers.delivered.is_none()) {
-            unknown.push(personal);
-        }
         unknown
     }
 

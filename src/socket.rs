@@ -72,7 +72,7 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
     let end = match Box::pin(hello(&app, &socket, &authenticated)).await {
         Ok(hello) => {
             session.replies.push(encode_reply(id.as_ref(), &Ok(hello)));
-            ops::presence::came(&app, authenticated.actor).await;
+            ops::presence::came(&app, authenticated.actor);
             session.serve(&mut stream, &start.draining).await
         }
         Err(error) => {
@@ -147,6 +147,9 @@ async fn open(
 /// Makes the socket follow its streams, and greets it.
 async fn hello(app: &App, socket: &Arc<Socket>, authenticated: &Authenticated) -> Result<Hello> {
     let personal = feed::start(&app.store, &app.hub, socket).await?;
+    if !ops::sessions::stands(app, authenticated.actor).await? {
+        socket.close(CloseCode::Revoked);
+    }
     let Authenticated { actor, username, expires_at } = authenticated.clone();
     Ok(Hello {
         user: actor.user,

@@ -66,12 +66,14 @@ pub async fn set_status(app: &App, actor: Actor, input: StatusSet) -> Result<Don
 }
 
 /// A user's socket opened.
-pub async fn came(app: &App, actor: Actor) {
-    tell(app, actor.user).await;
-    let seen = audience::was_active(&app.store, actor.user, app.now(), ACTIVE_STEP).await;
-    if let Err(error) = seen {
-        tracing::warn!(%error, "a sign of life was not written down");
-    }
+pub fn came(app: &Arc<App>, actor: Actor) {
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        tell(&app, actor.user).await;
+        if let Err(error) = audience::was_active(&app.store, actor.user, app.now(), ACTIVE_STEP).await {
+            tracing::warn!(%error, "a sign of life was not written down");
+        }
+    });
 }
 
 /// A user's last socket here closed. Told after a moment, since most come back at once.

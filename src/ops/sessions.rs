@@ -112,6 +112,13 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Authenticated> {
     Ok(Authenticated { actor, username: stored.username, expires_at })
 }
 
+/// Whether a session still stands. A socket asks again once it is registered: what ended its session before that was
+/// told to nobody.
+pub async fn stands(app: &App, actor: Actor) -> Result<bool> {
+    let found = sessions::find(&mut app.store.read().await?, actor.session).await?;
+    Ok(usable(found, actor, app.now()).is_ok())
+}
+
 /// Renews the credentials of an open socket: by a new access token, or by the refresh token.
 pub async fn auth_refresh(app: &App, actor: Actor, client: &str, input: AuthRefresh) -> Result<Renewed> {
     match (input.token, input.refresh) {

@@ -17,8 +17,6 @@ pub struct Stored {
     pub disabled: bool,
     /// The user is deleted.
     pub deleted: bool,
-    /// The head of the user's personal stream.
-    pub personal: i64,
     /// When it began.
     pub created_at: Micros,
     /// When it ends by itself.
@@ -58,7 +56,7 @@ pub async fn insert(
 /// A session, ended or not.
 pub async fn find(conn: &mut Conn, session: SessionId) -> Result<Option<Stored>> {
     const SQL: &str = "SELECT s.user_id AS user, u.username, u.disabled_at IS NOT NULL AS disabled, \
-        u.deleted_at IS NOT NULL AS deleted, u.seq AS personal, s.created_at, s.expires_at, s.ended_at, s.refresh_hash, \
+        u.deleted_at IS NOT NULL AS deleted, s.created_at, s.expires_at, s.ended_at, s.refresh_hash, \
         s.previous_hash, s.rotated_at, s.rotated_by FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(session).fetch_optional(c))?)
 }

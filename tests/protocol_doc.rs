@@ -13,9 +13,8 @@ use duet::protocol::{Command, Event};
 const DOCUMENT: &str = "protocol.md";
 
 /// What no example can show, and why.
-const NOT_SHOWN: &[(&str, &str)] = &[
-    ("unknown_outcome", "a commit whose answer is lost: nothing outside of the server can make the disk do that"),
-];
+const NOT_SHOWN: &[(&str, &str)] =
+    &[("unknown_outcome", "a commit whose answer is lost: nothing outside of the server can make the disk do that")];
 
 #[test]
 fn the_tables_are_those_of_the_code() {

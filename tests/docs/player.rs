@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::line::{Arrived, Line, Refused};
 use super::session::{Block, Step, What};
-use super::shape::{Bound, shortened, wrapped};
+use super::shape::{self, Bound, shortened, wrapped};
 use crate::support::server::Account;
 use crate::support::{Server, http};
 
@@ -18,6 +18,9 @@ use crate::support::{Server, http};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same once an example of the block has failed, or documents are rewritten.
 const LESS_PATIENCE: Duration = Duration::from_secs(2);
+/// How many of the frames that were not asked for a failure shows, and how much of each.
+const LEFT_SHOWN: usize = 6;
+const LEFT_LENGTH: usize = 300;
 /// Columns of a rewritten example.
 const WIDTH: usize = 116;
 
@@ -93,6 +96,8 @@ impl<'a> Player<'a> {
     /// Plays the examples of one fence.
     pub async fn play(&mut self, block: &Block) {
         let before = self.differs.len();
+        // What earlier examples left out is not what this one means.
+        self.speakers.values_mut().flat_map(|speaker| &mut speaker.frames).for_each(|frame| frame.taken = true);
         for step in &block.steps {
             let failed = super::updating() || self.differs.len() > before;
             let patience = if failed { LESS_PATIENCE } else { PATIENCE };
@@ -284,13 +289,15 @@ impl<'a> Player<'a> {
     fn missing(&mut self, step: &Step, written: &Value) {
         let speaker = self.speaker(&step.speaker);
         let key = |frame: &Value| (frame["id"].clone(), frame["type"].clone());
-        let meant = speaker.frames.iter_mut().find(|frame| !frame.taken && key(&frame.value) == key(written));
+        let alike = |frame: &Frame| !frame.taken && key(&frame.value) == key(written);
+        let exact = speaker.frames.iter().position(|frame| alike(frame) && shape::is_part(written, &frame.value));
+        let meant = exact.or_else(|| speaker.frames.iter().position(alike)).map(|place| &mut speaker.frames[place]);
         let meant = meant.map(|frame| {
             frame.taken = true;
             (frame.value.clone(), shortened(&frame.raw))
         });
-        let came: Vec<String> =
-            speaker.frames.iter().filter(|frame| !frame.taken).map(|frame| shortened(&frame.raw)).collect();
+        let left = speaker.frames.iter().rev().filter(|frame| !frame.taken).take(LEFT_SHOWN);
+        let came: Vec<String> = left.map(|frame| shortened(&frame.raw).chars().take(LEFT_LENGTH).collect()).collect();
         let end = format!("{:?} {:?}", speaker.closed, speaker.ended);
         let instead = meant.map(|(value, shown)| {
             // What is bound by a rewritten example must be known to those after it.

@@ -322,6 +322,7 @@ impl Config {
     ///
     /// # Errors
     /// A sentence that names the source, the setting and what is wrong with it.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn load(flags: &BTreeMap<String, String>, file: Option<&Path>) -> Result<Config, String> {
         let mut config = Config::default();
         let environment = |name: &str| std::env::var(variable(name)).ok();

@@ -66,8 +66,8 @@ pub async fn start(store: &Store, hub: &Hub, socket: &Arc<Socket>) -> Result<i64
         }
     }
     let personal = streams::personal_head(&mut conn, user).await?;
-    hub.position(Stream::Personal(user), personal);
-    Ok(personal)
+    // Another socket of the user may have started at the same instant and read more; both stand where it stands.
+    Ok(personal.max(hub.position(Stream::Personal(user), personal)))
 }
 
 /// Takes a client's cursors: tells what differs, and lets the socket read on from each cursor that is behind.

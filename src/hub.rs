@@ -169,11 +169,9 @@ impl Hub {
         unknown
     }
 
-    /// Tells how far a stream was when it was read after its sockets had registered.
-    pub fn position(&self, stream: Stream, head: i64) {
-        if let Some(mut followers) = self.streams.get_mut(&stream) {
-            followers.delivered.get_or_insert(head);
-        }
+    /// Tells how far a stream was when it was read after its sockets had registered. Answers how far it is known to be.
+    pub fn position(&self, stream: Stream, head: i64) -> i64 {
+        self.streams.get_mut(&stream).map_or(head, |mut followers| *followers.delivered.get_or_insert(head))
     }
 
     /// Forgets a socket that ended. Answers whether it was the last of its user here.

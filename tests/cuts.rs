@@ -43,10 +43,8 @@ async fn session(server: Arc<Server>, number: u64, seed: u64) -> Statistics {
     let connected = devices.len();
     let plan = Plan { window: 3, per_socket: usize::MAX, in_all: 15, cuts: 0.05, changes: 0.2 };
     let flood = Flood::start(server.address, devices, plan, seed);
-    let devices = flood.settle(&recorder, &server.database()).await;
-    let verdict = recorder.verdict(&server.database()).await;
+    let verdict = flood.settle(&recorder, &server.database()).await;
     assert!(verdict.findings.is_empty(), "session {number}, seed {seed}:\n{}", verdict.findings.join("\n"));
     assert_eq!(verdict.statistics.complete_devices, connected);
-    drop(devices);
     verdict.statistics
 }

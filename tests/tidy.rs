@@ -42,8 +42,8 @@ const ANYBODY: &[&str] = &["model", "error", "config", "metrics", "planted"];
 
 /// The rows of the security list that are promised, each by a test whose name begins with its number.
 const PROMISED: &[u32] = &[
-    1, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35,
-    36, 37, 38, 39, 50, 54, 55, 56, 58, 59,
+    1, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27, 28, 29, 30, 31, 32, 33, 34,
+    35, 36, 37, 38, 39, 50, 54, 55, 56, 58, 59,
 ];
 
 /// A file of the project.
@@ -64,7 +64,8 @@ impl File {
     /// looks like a comment but URLs.
     fn code(&self) -> String {
         let line = |line: &str| {
-            let end = line.match_indices("//").find(|(place, _)| !line[..*place].ends_with(':')).map(|(place, _)| place);
+            let end =
+                line.match_indices("//").find(|(place, _)| !line[..*place].ends_with(':')).map(|(place, _)| place);
             line[..end.unwrap_or(line.len())].to_owned()
         };
         self.text.lines().map(line).collect::<Vec<_>>().join("\n")
@@ -232,9 +233,13 @@ fn matching_reads_no_clock_and_waits_for_nothing() {
 #[test]
 fn secrets_are_not_shown() {
     let files = files("src");
-    let derives = pattern(r"#\[derive\(([^)]*)\)\]\s*(?:///[^\n]*\n\s*)*pub(?:\([a-z]+\))? struct (\w*Secret\w*|Auth|Login)\b");
+    let derives =
+        pattern(r"#\[derive\(([^)]*)\)\]\s*(?:///[^\n]*\n\s*)*pub(?:\([a-z]+\))? struct (\w*Secret\w*|Auth|Login)\b");
     let shown = files.iter().flat_map(|file| {
-        derives.captures_iter(&file.text).filter(|found| found[1].contains("Serialize")).map(|found| found[2].to_owned())
+        derives
+            .captures_iter(&file.text)
+            .filter(|found| found[1].contains("Serialize"))
+            .map(|found| found[2].to_owned())
     });
     let shown: Vec<String> = shown.collect();
     // The input of the command `auth` is parsed, and made into JSON by clients in Rust; no server encodes it.
@@ -282,6 +287,7 @@ fn every_promised_security_row_has_a_test() {
     for file in files("src").into_iter().chain(files("tests")) {
         tested.extend(named.captures_iter(&file.text).filter_map(|found| found[1].parse::<u32>().ok()));
     }
-    let missing: Vec<String> = PROMISED.iter().filter(|row| !tested.contains(row)).map(|row| format!("S{row}")).collect();
+    let missing: Vec<String> =
+        PROMISED.iter().filter(|row| !tested.contains(row)).map(|row| format!("S{row}")).collect();
     assert!(missing.is_empty(), "no test begins with the number of: {}", missing.join(", "));
 }

@@ -18,7 +18,8 @@ pub struct Known {
     pub status: Status,
 }
 
-/// All who share an active match or a conversation with user `$1`, without blocks and deleted accounts.
+/// All who share an active match or a conversation with user `$1`, without blocks and deleted accounts. Nobody is left
+/// to a deleted user: the end of an account is told once, in the same words as a block.
 macro_rules! acquaintances {
     ($columns:literal, $tail:literal) => {
         concat!(
@@ -32,6 +33,7 @@ macro_rules! acquaintances {
                 JOIN members m ON m.conversation_id = c.id \
                 WHERE me.user_id = $1 AND m.user_id <> $1 AND c.member_count <= $2) AS a \
             JOIN users u ON u.id = a.id \
+            JOIN users one ON one.id = $1 AND one.deleted_at IS NULL \
             LEFT JOIN pairs b ON b.low = CASE WHEN $1 < a.id THEN $1 ELSE a.id END \
                 AND b.high = CASE WHEN $1 < a.id THEN a.id ELSE $1 END \
             WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL \

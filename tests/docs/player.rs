@@ -87,7 +87,8 @@ impl<'a> Player<'a> {
         coverage: &'a mut Coverage,
         differs: &'a mut Vec<Differs>,
     ) -> Player<'a> {
-        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let settings: Vec<(&str, &str)> =
+            settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let server = Server::start(&settings).await;
         let (speakers, accounts, bound) = (BTreeMap::new(), BTreeMap::new(), Bound::default());
         Player { server, speakers, accounts, bound, held: None, coverage, differs }

@@ -101,7 +101,11 @@ fn step(line: usize, lines: usize, whole: &str) -> Step {
     let json = |text: &str| -> Value {
         serde_json::from_str(&letters(text)).unwrap_or_else(|cause| panic!("line {}: {cause}: {text}", line + 1))
     };
-    let what = if whole.as_bytes()[mark] == b'>' { said(rest) } else { told(rest, json).unwrap_or_else(|| panic!("{}", unclear())) };
+    let what = if whole.as_bytes()[mark] == b'>' {
+        said(rest)
+    } else {
+        told(rest, json).unwrap_or_else(|| panic!("{}", unclear()))
+    };
     let what = match what {
         What::Calls(method, path, Some(Value::String(body))) => What::Calls(method, path, Some(json(&body))),
         other => other,

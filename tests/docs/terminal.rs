@@ -75,7 +75,11 @@ impl Place {
         path.push(":");
         path.push(inherited_path());
         let mut command = Command::new(program);
-        command.args(arguments).env("PATH", path).env("DUET_DATA_DIR", &self.data).current_dir(env!("CARGO_TARGET_TMPDIR"));
+        command
+            .args(arguments)
+            .env("PATH", path)
+            .env("DUET_DATA_DIR", &self.data)
+            .current_dir(env!("CARGO_TARGET_TMPDIR"));
         command
     }
 

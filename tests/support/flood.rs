@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
@@ -12,11 +14,14 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::checker::Database;
+use super::checker::{Database, Verdict, judge};
 use super::device::Device;
 use super::recorder::Recorder;
 use super::socket::{Cut, Ended};
-use super::{Client, DEADLINE, Server, in_time};
+use super::{Client, Server, in_time};
+
+/// How long a device waits for what the server must push by itself, before it is taken as missing.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who takes part.
 #[derive(Debug, Clone, Copy)]
@@ -46,13 +51,17 @@ pub struct Plan {
     pub changes: f64,
 }
 
+/// By conversation, and of personal streams by user.
+type Heads = (BTreeMap<i64, i64>, BTreeMap<i64, i64>);
+
 #[derive(Debug, Clone)]
 enum Phase {
     Flood,
     /// Nothing new: wait for what is due.
     Drain,
-    /// Where every device must arrive: heads by conversation, and of personal streams by user.
-    Settle(Arc<(BTreeMap<i64, i64>, BTreeMap<i64, i64>)>),
+    /// Where every device must arrive; in several rounds, counted from 1.
+    Settle(usize, Arc<Heads>),
+    Over,
 }
 
 #[derive(Debug, Clone)]
@@ -69,8 +78,8 @@ struct Control {
 pub struct Flood {
     control: watch::Sender<Control>,
     answered: watch::Receiver<usize>,
-    drained: mpsc::UnboundedReceiver<()>,
-    tasks: Vec<JoinHandle<Device>>,
+    reports: mpsc::UnboundedReceiver<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Registers the users and makes the conversations; every frame of that is in the record too.
@@ -116,15 +125,27 @@ impl Flood {
     pub fn start(server: SocketAddr, devices: Vec<Device>, plan: Plan, seed: u64) -> Flood {
         let (control, _) = watch::channel(Control { up: true, generation: 0, phase: Phase::Flood });
         let (count, answered) = watch::channel(0);
-        let (report, drained) = mpsc::unbounded_channel();
+        let (report, reports) = mpsc::unbounded_channel();
         let start = |(index, device): (usize, Device)| {
             let dice = SmallRng::seed_from_u64(seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let (control, count, report) = (control.subscribe(), count.clone(), report.clone());
-            let player = Player { device, plan, dice, control, count, report: Some(report), server, left: 0, given: 0 };
+            let player = Player {
+                device,
+                plan,
+                dice,
+                control,
+                count,
+                report,
+                reported: 0,
+                round: (0, Instant::now()),
+                server,
+                left: 0,
+                given: 0,
+            };
             tokio::spawn(player.play())
         };
         let tasks = devices.into_iter().enumerate().map(start).collect();
-        Flood { control, answered, drained, tasks }
+        Flood { control, answered, reports, tasks }
     }
 
     /// Waits until so many more sends were answered.
@@ -147,21 +168,36 @@ impl Flood {
         self.control.send_modify(|control| control.phase = Phase::Drain);
     }
 
-    /// Waits until every device has an answer to all it sent and has been pushed all that there is. Nobody resumes for
-    /// this: what the server does not tell by itself is missing in the end, and the checker says so.
-    pub async fn settle(mut self, recorder: &Recorder, database: &std::path::Path) -> Vec<Device> {
-        for left in (1..=self.tasks.len()).rev() {
-            in_time(&format!("{left} devices to have their answers"), self.drained.recv()).await;
-        }
+    /// Waits until every device has an answer to all it sent and has been pushed all that there is, and judges. Nobody
+    /// resumes for this: what the server does not tell by itself is missing in the end, and the checker says so.
+    pub async fn settle(mut self, recorder: &Recorder, file: &Path) -> Verdict {
+        self.reports("their answers").await;
         let (users, conversations) = recorder.concerned();
-        let database = Database::read(database, &users, &conversations).await;
-        let goal = Arc::new((database.heads, database.personal_heads));
-        self.control.send_modify(|control| control.phase = Phase::Settle(goal));
-        let mut devices = Vec::new();
-        for task in self.tasks {
-            devices.push(task.await.expect("a device does not panic"));
+        let mut database = Database::read(file, &users, &conversations).await;
+        for round in 1.. {
+            let heads = Arc::new((database.heads, database.personal_heads));
+            self.control.send_modify(|control| control.phase = Phase::Settle(round, Arc::clone(&heads)));
+            self.reports("everything").await;
+            let history = recorder.history();
+            database = Database::read(file, &users, &conversations).await;
+            // A command of a socket that was cut may still have been at work; then there is more to wait for.
+            if (&database.heads, &database.personal_heads) == (&heads.0, &heads.1) {
+                let verdict = judge(history, &database);
+                self.control.send_modify(|control| control.phase = Phase::Over);
+                for task in self.tasks {
+                    task.await.expect("a device does not panic");
+                }
+                return verdict;
+            }
         }
-        devices
+        unreachable!("the rounds do not end by themselves")
+    }
+
+    /// Waits until every device has reported once in this phase, with nothing or with what it lacks.
+    async fn reports(&mut self, what: &str) {
+        for left in (1..=self.tasks.len()).rev() {
+            in_time(&format!("{left} devices to have {what}"), self.reports.recv()).await.expect("the devices live");
+        }
     }
 }
 
@@ -171,8 +207,11 @@ struct Player {
     dice: SmallRng,
     control: watch::Receiver<Control>,
     count: watch::Sender<usize>,
-    /// Taken when this device has nothing due any more.
-    report: Option<mpsc::UnboundedSender<()>>,
+    report: mpsc::UnboundedSender<()>,
+    /// How often it reported: first that nothing is due, then once in each round.
+    reported: usize,
+    /// When the present round began for this device.
+    round: (usize, Instant),
     server: SocketAddr,
     /// Commands left on this socket.
     left: usize,
@@ -181,34 +220,54 @@ struct Player {
 }
 
 impl Player {
-    async fn play(mut self) -> Device {
+    async fn play(mut self) {
         let mut refused_by = None;
-        let mut deadline = None;
         loop {
-            let phase = self.control.borrow().phase.clone();
-            if let Phase::Settle(goal) = &phase {
-                let begun = *deadline.get_or_insert_with(tokio::time::Instant::now);
-                if self.arrived(goal) || begun.elapsed() > DEADLINE {
-                    return self.device;
-                }
+            let phase = self.control.borrow_and_update().phase.clone();
+            self.report_on(&phase);
+            if matches!(phase, Phase::Over) {
+                return;
             }
-            let result = if self.device.connected() {
-                self.step(&phase).await
-            } else {
-                let up = |control: &Control| control.up && Some(control.generation) != refused_by;
-                let generation = self.control.wait_for(up).await.expect("the story goes on").generation;
-                self.left = self.plan.per_socket;
-                let connected = self.device.connect(self.server).await;
-                refused_by = connected.is_err().then_some(generation);
-                Ok(())
-            };
-            // The end of a socket is no news: the device connects again.
-            drop(result);
+            if self.device.connected() {
+                // The end of a socket is no news: the device connects again.
+                let _ = self.step(&phase).await;
+                continue;
+            }
+            let up = |control: &Control| control.up && Some(control.generation) != refused_by;
+            let generation = self.control.wait_for(up).await.expect("the story goes on").generation;
+            self.left = self.plan.per_socket;
+            refused_by = self.device.connect(self.server).await.is_err().then_some(generation);
+        }
+    }
+
+    fn flooding(&self, phase: &Phase) -> bool {
+        matches!(phase, Phase::Flood) && self.given < self.plan.in_all
+    }
+
+    /// Tells the story, once in each of its rounds, that this device has what it is to wait for.
+    fn report_on(&mut self, phase: &Phase) {
+        let has_it = match phase {
+            Phase::Settle(round, heads) => {
+                if self.round.0 != *round {
+                    self.round = (*round, Instant::now());
+                }
+                // What has not come by then is missing; the checker will say so.
+                self.reported == *round && (self.arrived(heads) || self.round.1.elapsed() > PATIENCE)
+            }
+            _ => {
+                let idle = !self.flooding(phase) && self.device.ready() && self.device.unanswered.is_empty();
+                self.reported == 0 && idle
+            }
+        };
+        if has_it {
+            self.reported += 1;
+            // The story may have failed and gone.
+            let _ = self.report.send(());
         }
     }
 
     async fn step(&mut self, phase: &Phase) -> Result<(), Ended> {
-        let flooding = matches!(phase, Phase::Flood) && self.given < self.plan.in_all;
+        let flooding = self.flooding(phase);
         if flooding && self.dice.random_bool(self.plan.cuts) {
             let how = [Cut::Drop, Cut::HalfFrame, Cut::Reset, Cut::Close].choose(&mut self.dice);
             self.device.cut(*how.expect("there are four")).await;
@@ -218,17 +277,11 @@ impl Player {
             (self.left, self.given) = (self.left - 1, self.given + 1);
             return self.command().await;
         }
-        if !flooding && self.device.ready() && self.device.unanswered.is_empty() {
-            if let Some(report) = self.report.take() {
-                // The story may have failed and gone.
-                let _ = report.send(());
-            }
-        }
         let before = self.device.unanswered.len();
         let frame = tokio::select! {
             frame = self.device.frame() => frame?,
             changed = self.control.changed() => return changed.map_err(|_| gone()),
-            () = tokio::time::sleep(DEADLINE) => return Ok(()),
+            () = tokio::time::sleep(PATIENCE) => return Ok(()),
         };
         self.device.take(&frame).await?;
         let answered = before.saturating_sub(self.device.unanswered.len());
@@ -236,8 +289,7 @@ impl Player {
         Ok(())
     }
 
-    fn arrived(&self, goal: &(BTreeMap<i64, i64>, BTreeMap<i64, i64>)) -> bool {
-        let (heads, personal) = goal;
+    fn arrived(&self, (heads, personal): &Heads) -> bool {
         let device = &self.device;
         device.cursors.iter().all(|(id, cursor)| heads.get(id).is_none_or(|head| cursor >= head))
             && personal.get(&device.user).is_none_or(|head| device.personal.is_some_and(|cursor| cursor >= *head))

@@ -83,7 +83,8 @@ impl Recorder {
         lines.filter(|line: &Value| line["what"] == what).map(|mut line| line["frame"].take()).collect()
     }
 
-    fn history(&self) -> History {
+    /// The record so far, folded.
+    pub fn history(&self) -> History {
         let text = std::fs::read_to_string(&self.path).expect("read the record");
         let mut history = History::default();
         for line in text.lines() {

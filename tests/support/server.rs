@@ -108,6 +108,12 @@ impl Server {
         self.process.id()
     }
 
+    /// Replaces the variables of the environment that the next start gets.
+    pub fn environment(&mut self, environment: &[(&str, &str)]) {
+        let owned = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.environment = owned.collect();
+    }
+
     /// The file that the checker reads.
     pub fn database(&self) -> PathBuf {
         self.home.path().join("data").join("duet.db")

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{ConnectOptions, Connection, Row};
 
 /// One row of `messages`.
 #[derive(Debug, Clone, Default)]
@@ -58,37 +58,39 @@ impl Database {
     /// Reads the file, as far as it concerns the users given and the conversations they are or were in.
     pub async fn read(file: &Path, users: &BTreeSet<i64>, conversations: &BTreeSet<i64>) -> Database {
         let options = SqliteConnectOptions::new().filename(file).read_only(true);
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.expect("open the database");
+        let mut connection = options.connect().await.expect("open the database");
+        // All of it as it stood at one moment: the server may be at work.
+        let mut at_once = connection.begin().await.expect("begin to read");
         let users = json_list(users);
         let chats = json_list(conversations);
         let mut database = Database::default();
-        for row in rows(&pool, CONVERSATIONS, &chats).await {
+        for row in rows(&mut at_once, CONVERSATIONS, &chats).await {
             let id = row.get(0);
             database.heads.insert(id, row.get(1));
             if let (Some(low), Some(high)) = (row.get(2), row.get(3)) {
                 database.direct.insert(id, DirectPair { low, high });
             }
         }
-        database.messages = rows(&pool, MESSAGES, &chats).await.iter().map(message).collect();
-        for row in rows(&pool, MEMBERS, &chats).await {
+        database.messages = rows(&mut at_once, MESSAGES, &chats).await.iter().map(message).collect();
+        for row in rows(&mut at_once, MEMBERS, &chats).await {
             database.members.insert((row.get(0), row.get(1)), (row.get(2), row.get(3)));
         }
-        let reactions = rows(&pool, REACTIONS, &chats).await;
+        let reactions = rows(&mut at_once, REACTIONS, &chats).await;
         database.reactions = reactions.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-        let removals = rows(&pool, REMOVALS, &chats).await;
+        let removals = rows(&mut at_once, REMOVALS, &chats).await;
         database.removals = removals.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-        for row in rows(&pool, BLOCKS, &users).await {
+        for row in rows(&mut at_once, BLOCKS, &users).await {
             let (low, high): (i64, i64) = (row.get(0), row.get(1));
             let sides = [(row.get::<bool, _>(2), (low, high)), (row.get::<bool, _>(3), (high, low))];
             database.blocks.extend(sides.into_iter().filter(|(blocked, _)| *blocked).map(|(_, side)| side));
         }
-        for row in rows(&pool, PERSONAL, &users).await {
+        for row in rows(&mut at_once, PERSONAL, &users).await {
             let entry = PersonalRow { kind: row.get(2), subject: row.get(3) };
             database.personal.insert((row.get(0), row.get(1)), entry);
         }
         database.personal_heads =
-            rows(&pool, PERSONAL_HEADS, &users).await.iter().map(|row| (row.get(0), row.get(1))).collect();
-        pool.close().await;
+            rows(&mut at_once, PERSONAL_HEADS, &users).await.iter().map(|row| (row.get(0), row.get(1))).collect();
+        at_once.rollback().await.expect("end to read");
         database
     }
 }
@@ -114,8 +116,8 @@ fn json_list(ids: &BTreeSet<i64>) -> String {
     serde_json::to_string(ids).expect("a list of numbers")
 }
 
-async fn rows(pool: &sqlx::SqlitePool, sql: &'static str, list: &str) -> Vec<SqliteRow> {
-    sqlx::query(sql).bind(list).fetch_all(pool).await.unwrap_or_else(|cause| panic!("{sql}: {cause}"))
+async fn rows(connection: &mut SqliteConnection, sql: &'static str, list: &str) -> Vec<SqliteRow> {
+    sqlx::query(sql).bind(list).fetch_all(connection).await.unwrap_or_else(|cause| panic!("{sql}: {cause}"))
 }
 
 fn message(row: &SqliteRow) -> Message {

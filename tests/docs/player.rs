@@ -16,8 +16,10 @@ use crate::support::{Server, http};
 
 /// Longest that an example waits for what it shows.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same once an example of the block has failed, or documents are rewritten.
+/// The same once an example of the block has failed.
 const LESS_PATIENCE: Duration = Duration::from_secs(2);
+/// The command that is answered by the close of the socket that it ends.
+const ENDS_ITSELF: &str = "account.delete";
 /// How many of the frames that were not asked for a failure shows, and how much of each.
 const LEFT_SHOWN: usize = 6;
 const LEFT_LENGTH: usize = 300;
@@ -100,8 +102,7 @@ impl<'a> Player<'a> {
         // What earlier examples left out is not what this one means.
         self.speakers.values_mut().flat_map(|speaker| &mut speaker.frames).for_each(|frame| frame.taken = true);
         for step in &block.steps {
-            let failed = super::updating() || self.differs.len() > before;
-            let patience = if failed { LESS_PATIENCE } else { PATIENCE };
+            let patience = if self.differs.len() > before { LESS_PATIENCE } else { PATIENCE };
             match &step.what {
                 What::Sends(times, text) => self.send(step, *times, text).await,
                 What::Calls(method, path, body) => self.call(&step.speaker, method, path, body.as_ref()).await,
@@ -109,7 +110,7 @@ impl<'a> Player<'a> {
                 What::Does(act) => self.act(step, act).await,
                 What::Told(frame) => self.told(step, frame, patience).await,
                 What::Answered(status, body) => self.answered(step, *status, body.as_ref()),
-                What::Closed(code, reason) => self.closed(step, *code, reason, patience).await,
+                What::Closed(code, reason) => self.closed(step, *code, reason).await,
             }
         }
     }
@@ -324,13 +325,16 @@ impl<'a> Player<'a> {
         self.differ(step, format!("{} is answered {instead}", step.speaker), Some(instead));
     }
 
-    async fn closed(&mut self, step: &Step, code: u16, reason: &str, patience: Duration) {
+    async fn closed(&mut self, step: &Step, code: u16, reason: &str) {
         let begun = Instant::now();
         let speaker = self.speaker(&step.speaker);
-        while speaker.closed.is_none() && speaker.hear(patience.saturating_sub(begun.elapsed())).await {}
+        while speaker.closed.is_none() && speaker.hear(PATIENCE.saturating_sub(begun.elapsed())).await {}
         match speaker.closed.take() {
             Some(closed) if closed == (code, reason.to_owned()) => {
                 speaker.line = None;
+                if speaker.commands.values().any(|command| command == ENDS_ITSELF) {
+                    self.coverage.commands.insert(ENDS_ITSELF.to_owned());
+                }
                 self.coverage.closes.insert(code);
             }
             other => {

@@ -142,8 +142,12 @@ fn told(rest: &str, json: impl Fn(&str) -> Value) -> Option<What> {
     Some(What::Answered(status.parse().ok()?, body.map(json)))
 }
 
-/// `(4097 letters)` stands for so many of them.
+/// `(4097 letters)` stands for so many of them, `(4096 faces)` for emojis of four bytes each.
 fn letters(text: &str) -> String {
-    let many = regex::Regex::new(r"\((\d+) letters\)").expect("a pattern");
-    many.replace_all(text, |found: &regex::Captures<'_>| "x".repeat(found[1].parse().expect("a count"))).into_owned()
+    let many = regex::Regex::new(r"\((\d+) (letters|faces)\)").expect("a pattern");
+    let repeated = |found: &regex::Captures<'_>| {
+        let sign = if &found[2] == "faces" { "\u{1f600}" } else { "x" };
+        sign.repeat(found[1].parse().expect("a count"))
+    };
+    many.replace_all(text, repeated).into_owned()
 }

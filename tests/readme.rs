@@ -14,7 +14,8 @@ use support::Server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_goes_as_shown() {
-    let mut server = Server::start(&[]).await;
+    // The rates as they are by default, since the greeting tells them.
+    let mut server = Server::start(&[("commands-per-s", "50")]).await;
     let data = server.database().parent().expect("a folder").to_owned();
     let mut place = Place { port: server.address.port(), data, bound: Bound::default() };
     let mut terminals = BTreeMap::new();

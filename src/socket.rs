@@ -46,14 +46,14 @@ pub struct SocketStart {
     pub draining: CancellationToken,
 }
 
+/// How long the replies to what was begun may hold up the end of a socket.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long, after that, the end of a session waits for the other side to take the close frame.
+const LAST_FRAME: Duration = Duration::from_millis(300);
+
 /// Replies that are due; each future ends with an encoded frame.
 type Due = Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>;
 type Stream = WebSocketStream<Line>;
-
-/// How long the end of a session waits for the replies that are due.
-const LAST_ANSWERS: Duration = Duration::from_millis(200);
-/// And how long, after that, for the other side to take the close frame.
-const LAST_FRAME: Duration = Duration::from_millis(500);
 
 /// Serves one socket from its upgrade to its end.
 pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
@@ -243,9 +243,7 @@ impl Session {
                 return end;
             }
             if let Some(code) = self.socket.closing() {
-                // One of them may be the answer to the command that ended the session.
-                let _ = self.answer_what_was_begun(stream, due, LAST_ANSWERS).await;
-                return code.into();
+                return self.last_words(stream, due, code).await;
             }
             if pull.is_none() {
                 pull = self.next_pull();
@@ -458,33 +456,28 @@ impl Session {
         Ok(())
     }
 
-    /// The server goes away: what was begun is answered, the client is told when to come back, the socket closes.
+    /// The server goes away: the client is told when to come back.
     async fn drain(&mut self, stream: &mut Stream, due: FuturesUnordered<Due>) -> End {
         let mut random = [0; 8];
+        // Without a random source all come back at once, which is no worse than not telling them.
         let _ = getrandom::fill(&mut random);
         let delay_ms = (u64::from_le_bytes(random) % self.app.config.drain_spread_ms.max(1)) as i64;
         self.replies.push(Event::ServerDraining(ServerDraining { delay_ms }).encode());
-        let patience = ms(self.app.config.close_ms);
-        match self.answer_what_was_begun(stream, due, patience).await {
-            Ok(()) => CloseCode::Draining.into(),
-            Err(end) => end,
-        }
+        self.last_words(stream, due, CloseCode::Draining).await
     }
 
-    /// Waits a moment for replies that are due, and writes them.
-    async fn answer_what_was_begun(
-        &mut self,
-        stream: &mut Stream,
-        mut due: FuturesUnordered<Due>,
-        patience: Duration,
-    ) -> std::result::Result<(), End> {
+    /// What was begun is answered before the socket closes, if that takes but a moment. Events are not told any more:
+    /// a client that comes back reads them, and one whose session ended must not.
+    async fn last_words(&mut self, stream: &mut Stream, mut due: FuturesUnordered<Due>, code: CloseCode) -> End {
         let answers = async {
             while let Some(reply) = due.next().await {
                 self.replies.push(reply);
             }
         };
-        let _ = timeout(patience, answers).await;
-        self.socket.take(&mut self.replies);
-        self.write(stream).await
+        let _ = timeout(LAST_WORDS, answers).await;
+        match self.write(stream).await {
+            Ok(()) => code.into(),
+            Err(end) => end,
+        }
     }
 }

@@ -90,7 +90,7 @@ impl Username {
         if shown.chars().count() > USERNAME_MAX {
             return Err(Error::too_long("username", USERNAME_MAX, "characters"));
         }
-        let starts_bare = shown.starts_with(|first| is_mark(first));
+        let starts_bare = shown.starts_with(is_mark);
         if starts_bare || !shown.chars().all(is_name_char) || longest_marks(&shown) > NAME_MARKS_MAX {
             return Err(Error::field("username", NAME_CHARACTERS));
         }

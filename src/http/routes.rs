@@ -59,10 +59,10 @@ struct Call {
 
 /// Every route; what none of them takes is answered at the end, once.
 pub(super) fn all(app: &Arc<App>, draining: &CancellationToken) -> BoxedFilter<(Response,)> {
-    let api = warp::path!("api" / "v1" / "auth" / "register").and(post(app, true, register));
-    let api = api.or(warp::path!("api" / "v1" / "auth" / "logout").and(post(app, true, logout))).unify();
-    let api = api.or(warp::path!("api" / "token").and(post(app, false, token))).unify();
-    let api = api.or(warp::path!("api" / "token" / "refresh").and(post(app, false, refresh))).unify();
+    let api = warp::path!("api" / "v1" / "auth" / "register").and(post(app, "Register", true, register));
+    let api = api.or(warp::path!("api" / "v1" / "auth" / "logout").and(post(app, "Logout", true, logout))).unify();
+    let api = api.or(warp::path!("api" / "token").and(post(app, "Token Obtain Pair", false, token))).unify();
+    let api = api.or(warp::path!("api" / "token" / "refresh").and(post(app, "Token Refresh", false, refresh))).unify();
     let health = warp::path!("healthz").and(get(app, draining, |_, _| async { true }));
     let ready = warp::path!("readyz").and(get(app, draining, is_ready));
     let all = api.or(health).unify().or(ready).unify();
@@ -73,6 +73,7 @@ pub(super) fn all(app: &Arc<App>, draining: &CancellationToken) -> BoxedFilter<(
 /// needed.
 fn post<F, R>(
     app: &Arc<App>,
+    name: &'static str,
     reads_token: bool,
     work: F,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<F, R>
@@ -90,8 +91,10 @@ where
             }
             let answer = async {
                 let actor = if reads_token { bearer(&app, &headers).await? } else { None };
-                if method != Method::POST {
-                    return Err(method_not_allowed(&method));
+                match method {
+                    Method::POST => {}
+                    Method::OPTIONS => return Ok(json(StatusCode::OK, &Description::of(name))),
+                    _ => return Err(method_not_allowed(&method)),
                 }
                 let fields = fields(&app, &headers, body).await?;
                 work(Call { app, client, actor, fields }).await
@@ -109,6 +112,22 @@ async fn fields<B: Buf>(
     // A body gets as long as a head.
     let bytes = read(body, app.config.body_max, ms(app.config.header_ms)).await?;
     Fields::parse(headers, &bytes)
+}
+
+/// What OPTIONS tells of an endpoint.
+#[derive(Serialize)]
+struct Description {
+    name: &'static str,
+    description: &'static str,
+    renders: [&'static str; 1],
+    parses: [&'static str; 2],
+}
+
+impl Description {
+    fn of(name: &'static str) -> Description {
+        let parses = ["application/json", "application/x-www-form-urlencoded"];
+        Description { name, description: "", renders: ["application/json"], parses }
+    }
 }
 
 /// What a browser asks before a page of an allowed origin may call; for others the answer lacks their origin.

@@ -70,9 +70,8 @@ impl Line {
                 let came = match next {
                     Some(Ok(Message::Text(text))) => Arrived::Frame(text.to_string()),
                     Some(Ok(Message::Close(frame))) => {
-                        let (code, reason) = frame.map_or((1005, String::new()), |frame| {
-                            (frame.code.into(), frame.reason.to_string())
-                        });
+                        let (code, reason) =
+                            frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
                         Arrived::Closed(code, reason)
                     }
                     Some(Ok(_)) => continue,

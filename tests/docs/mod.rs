@@ -5,6 +5,7 @@ pub mod player;
 pub mod session;
 pub mod shape;
 pub mod tables;
+pub mod terminal;
 
 use std::path::{Path, PathBuf};
 
@@ -43,10 +44,7 @@ pub fn hold(name: &str, wanted: &str) {
         || (found.lines().count().min(wanted.lines().count()), "(its end)", "(more, or less)"),
         |(line, (found, wanted))| (line, found, wanted),
     );
-    panic!(
-        "{name}:{} differs from the code; UPDATE=1 rewrites it\n  has:    {found}\n  wanted: {wanted}",
-        line + 1
-    );
+    panic!("{name}:{} differs from the code; UPDATE=1 rewrites it\n  has:    {found}\n  wanted: {wanted}", line + 1);
 }
 
 /// A document with the text between `<!-- generated: name -->` and `<!-- end -->` replaced.

@@ -67,13 +67,25 @@ fn is_internal(frame: &Value) -> bool {
 
 /// Whether a field differs from run to run.
 fn is_free(key: &str) -> bool {
-    const FREE: &[&str] = &["time", "at", "access", "refresh", "token", "epoch", "next", "delay_ms", "retry_after_ms", "age"];
+    const FREE: &[&str] =
+        &["time", "at", "access", "refresh", "token", "epoch", "next", "delay_ms", "retry_after_ms", "age"];
     FREE.contains(&key) || key.ends_with("_at")
+}
+
+/// Whether all that is written is also in what came, which may have more: how the beginnings of an example are found.
+pub fn is_part(written: &Value, came: &Value) -> bool {
+    match (written, came) {
+        (Value::Object(written), Value::Object(came)) => {
+            written.iter().all(|(key, value)| came.get(key).is_some_and(|came| is_part(value, came)))
+        }
+        _ => written == came,
+    }
 }
 
 /// A frame as a document shows it: tokens shortened.
 pub fn shortened(raw: &str) -> String {
-    let token = regex::Regex::new(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*([A-Za-z0-9_-]{6})").expect("a pattern");
+    let token =
+        regex::Regex::new(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*([A-Za-z0-9_-]{6})").expect("a pattern");
     token.replace_all(raw, "eyJ0eXAi.$1").into_owned()
 }
 

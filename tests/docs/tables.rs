@@ -91,7 +91,8 @@ fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String
 pub fn commands(schema: &Value) -> String {
     let rows = schema_order(Command::ALL.iter().map(|command| command.name), &schema["commands"]);
     let rows = rows.map(|(name, command)| {
-        let fields: Vec<String> = fields(resolve(schema, &command["data"])).into_iter().map(|field| field.shown()).collect();
+        let fields: Vec<String> =
+            fields(resolve(schema, &command["data"])).into_iter().map(|field| field.shown()).collect();
         let fields = if fields.is_empty() { "—".to_owned() } else { fields.join(", ") };
         [format!("`{name}`"), fields, type_of(&command["reply"]), text(&command["description"])]
     });
@@ -101,8 +102,7 @@ pub fn commands(schema: &Value) -> String {
 /// Every event.
 pub fn events(schema: &Value) -> String {
     let rows = schema_order(Event::ALL.iter().map(|event| event.name), &schema["events"]);
-    let rows =
-        rows.map(|(name, event)| [format!("`{name}`"), type_of(&event["data"]), text(&event["description"])]);
+    let rows = rows.map(|(name, event)| [format!("`{name}`"), type_of(&event["data"]), text(&event["description"])]);
     table(["type", "data", "what it tells"], rows)
 }
 
@@ -118,7 +118,8 @@ pub fn shapes(schema: &Value) -> String {
     let mut shown: BTreeMap<String, &Value> = BTreeMap::new();
     let told = schema["commands"].as_object().into_iter().flatten().map(|(_, command)| &command["reply"]);
     let told = told.chain(schema["events"].as_object().into_iter().flatten().map(|(_, event)| &event["data"]));
-    told.chain([&schema["$defs"]["ReplyFrame"]["properties"]["error"]]).for_each(|shape| collect(schema, shape, &mut shown));
+    told.chain([&schema["$defs"]["ReplyFrame"]["properties"]["error"]])
+        .for_each(|shape| collect(schema, shape, &mut shown));
     let mut said: BTreeMap<String, &Value> = BTreeMap::new();
     for command in schema["commands"].as_object().into_iter().flatten().map(|(_, command)| &command["data"]) {
         // The input itself stands in the table of commands; what it is made of stands here.
@@ -254,7 +255,12 @@ pub fn limits() -> String {
     let told = Config::default().told_limits();
     let rows = SETTINGS.iter().filter_map(|setting| {
         let limit = told.get(setting.name)?;
-        Some([format!("`{}`", setting.name), limit.to_string(), setting.unit.to_owned(), setting.help.trim().to_owned()])
+        Some([
+            format!("`{}`", setting.name),
+            limit.to_string(),
+            setting.unit.to_owned(),
+            setting.help.trim().to_owned(),
+        ])
     });
     let rows: Vec<_> = rows.collect();
     assert_eq!(rows.len(), told.len(), "every limit that is told is a setting");

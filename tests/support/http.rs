@@ -25,10 +25,17 @@ pub struct Response {
 /// Calls `method path` with a JSON body and an access token, where given.
 pub async fn call(server: SocketAddr, method: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> Response {
     let body = body.map_or_else(String::new, Value::to_string);
-    let bearer = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("Content-Type", "application/json")];
+    headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
+    call_with(server, method, path, &headers, &body).await
+}
+
+/// Calls `method path` with these headers and this body.
+pub async fn call_with(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{bearer}\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
     in_time(&format!("the answer to {method} {path}"), exchange(server, &request)).await

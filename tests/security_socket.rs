@@ -265,7 +265,7 @@ async fn s33_a_household_of_addresses_is_one_address() {
 async fn s37_readers_who_do_not_read_slow_nobody_down_and_lose_nothing() {
     const SLOW: usize = 100;
     const MESSAGES: usize = 360;
-    let mut server = Server::start_plain(&[("write-ms", "2000"), ("close-ms", "300")]).await;
+    let server = Server::start_plain(&[("write-ms", "2000"), ("close-ms", "300")]).await;
     let (mut ann, mut bob) = (server.user("ann").await, server.user("bob").await);
     let connections = server.open_connections();
     let mut slow = Vec::new();

@@ -65,10 +65,17 @@ struct State {
 /// Where a socket stands in a stream it is not live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behind {
-    /// Pages are to be pulled from here.
-    At(i64),
+    /// Pages are to be pulled from here. `told`: state without a number was told since the last pull began, so that
+    /// the page it reads may lack it.
+    At { cursor: i64, told: bool },
     /// Caught up to here, which is more than was delivered: the events up to here are still on their way.
     Ahead(i64),
+}
+
+impl Behind {
+    fn at(cursor: i64) -> Behind {
+        Behind::At { cursor, told: false }
+    }
 }
 
 /// An event of a stream, encoded.
@@ -205,7 +212,7 @@ impl Hub {
                 lost.remove(&conversation);
             }
             if delivered != cursor {
-                state.behind.insert(stream, Behind::At(cursor));
+                state.behind.insert(stream, Behind::at(cursor));
                 state.ring(&socket, rung);
             }
         }
@@ -237,10 +244,10 @@ impl Hub {
         for socket in &followers.sockets {
             let mut state = socket.lock();
             match state.behind.get(&event.stream).copied() {
-                Some(Behind::At(_)) => continue,
+                Some(Behind::At { .. }) => continue,
                 Some(Behind::Ahead(cursor)) if event.seq <= cursor => continue,
                 Some(Behind::Ahead(cursor)) if event.after > cursor => {
-                    state.behind.insert(event.stream, Behind::At(cursor));
+                    state.behind.insert(event.stream, Behind::at(cursor));
                 }
                 Some(Behind::Ahead(_)) => {
                     state.behind.remove(&event.stream);
@@ -248,7 +255,7 @@ impl Hub {
                 }
                 None if gap => {
                     metrics::fell_behind();
-                    state.behind.insert(event.stream, Behind::At(delivered));
+                    state.behind.insert(event.stream, Behind::at(delivered));
                 }
                 None => self.push(&mut state, socket.actor.user, event, delivered),
             }
@@ -267,7 +274,7 @@ impl Hub {
             state.put(frame.clone());
         } else if !crate::planted::is(crate::planted::Fault::OrderNotRepaired) {
             metrics::fell_behind();
-            state.behind.insert(event.stream, Behind::At(cursor));
+            state.behind.insert(event.stream, Behind::at(cursor));
         }
     }
 
@@ -280,7 +287,8 @@ impl Hub {
         };
         for socket in followers.sockets.iter().filter(|socket| !except.contains(&socket.actor.user)) {
             let mut state = socket.lock();
-            if state.behind.contains_key(&stream) {
+            if let Some(Behind::At { told, .. }) = state.behind.get_mut(&stream) {
+                *told |= loss == Loss::Repair;
                 continue;
             }
             if state.outbox.len() < frames && state.bytes + frame.len() <= bytes {
@@ -288,7 +296,7 @@ impl Hub {
             } else if loss == Loss::Repair
                 && let Some(delivered) = followers.delivered
             {
-                state.behind.insert(stream, Behind::At(delivered));
+                state.behind.insert(stream, Behind::at(delivered));
             }
             state.ring(socket, rung);
         }
@@ -299,7 +307,7 @@ impl Hub {
     pub fn rewind(&self, socket: &Arc<Socket>, stream: Stream, cursor: i64) {
         let Some(followers) = self.streams.get(&stream) else { return };
         if followers.sockets.iter().any(|other| other.id == socket.id) {
-            socket.lock().behind.insert(stream, Behind::At(cursor));
+            socket.lock().behind.insert(stream, Behind::at(cursor));
             socket.bell.notify_one();
         }
     }
@@ -310,15 +318,16 @@ impl Hub {
         let followers = self.streams.get(&stream);
         let mut state = socket.lock();
         // A resume may have rewound the cursor, or the user may have left, while the page was read.
-        let (Some(followers), Some(Behind::At(cursor))) = (followers, state.behind.get(&stream).copied()) else {
+        let (Some(followers), Some(Behind::At { cursor, told })) = (followers, state.behind.get(&stream).copied())
+        else {
             return;
         };
         if cursor != from {
             return;
         }
         let delivered = followers.delivered.unwrap_or(page.upto);
-        if page.more || page.upto < delivered {
-            state.behind.insert(stream, Behind::At(page.upto));
+        if page.more || told || page.upto < delivered {
+            state.behind.insert(stream, Behind::at(page.upto));
         } else if page.upto > delivered {
             state.behind.insert(stream, Behind::Ahead(page.upto));
         } else {
@@ -430,9 +439,12 @@ impl Socket {
 
     /// A stream to pull a page of, and from where.
     pub fn next_behind(&self) -> Option<(Stream, i64)> {
-        let state = self.lock();
-        state.behind.iter().find_map(|(stream, behind)| match behind {
-            Behind::At(cursor) => Some((*stream, *cursor)),
+        let mut state = self.lock();
+        state.behind.iter_mut().find_map(|(stream, behind)| match behind {
+            Behind::At { cursor, told } => {
+                *told = false;
+                Some((*stream, *cursor))
+            }
             Behind::Ahead(_) => None,
         })
     }

@@ -1,6 +1,7 @@
 //! `protocol.md` is the truth: its tables are made from the code, its schema too, and every example in it is played
 //! against a live server. `UPDATE=1 cargo test --test protocol_doc` rewrites what differs; read the diff.
 
+#[expect(dead_code, unreachable_pub, reason = "each document uses its own part of the tools")]
 mod docs;
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
@@ -13,11 +14,17 @@ use duet::protocol::{Command, Event};
 const DOCUMENT: &str = "protocol.md";
 
 /// What no example can show, and why.
-const NOT_SHOWN: &[(&str, &str)] =
-    &[("unknown_outcome", "a commit whose answer is lost: nothing outside of the server can make the disk do that")];
+const NOT_SHOWN: &[(&str, &str)] = &[
+    ("taken", "a name is chosen only by registering, which refuses in the shapes of the HTTP surface, without codes"),
+    ("unknown_outcome", "a commit whose answer is lost: nothing outside of the server can make the disk do that"),
+];
+
+/// Two tests may rewrite the document, one after the other.
+static WRITING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[test]
 fn the_tables_are_those_of_the_code() {
+    let _writing = docs::updating().then(|| WRITING.blocking_lock());
     let schema = tables::schema();
     let mut text = docs::read(DOCUMENT);
     for (name, body) in [
@@ -47,12 +54,15 @@ fn the_schema_is_that_of_the_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_goes_as_shown() {
+    let _writing = if docs::updating() { Some(WRITING.lock().await) } else { None };
     let text = docs::read(DOCUMENT);
     let blocks = session::blocks(&text);
     let (mut coverage, mut differs) = (Coverage::default(), Vec::new());
     let (mut own_coverage, mut own_differs) = (Coverage::default(), Vec::new());
     {
-        let mut shared = Player::new(&[], &mut coverage, &mut differs).await;
+        // The rates as they are by default, which the other tests lift.
+        let rates = [("commands-per-s".to_owned(), "50".to_owned())];
+        let mut shared = Player::new(&rates, &mut coverage, &mut differs).await;
         for block in &blocks {
             match &block.settings {
                 None => shared.play(block).await,
@@ -62,6 +72,9 @@ async fn every_example_goes_as_shown() {
     }
     differs.extend(own_differs);
     let mut missing = missing([&coverage, &own_coverage]);
+    for Differs { why, .. } in &differs {
+        println!("{why}\n");
+    }
     if docs::updating() && differs.iter().any(|differs| differs.instead.is_some()) {
         docs::hold(DOCUMENT, &corrected(&docs::read(DOCUMENT), &differs));
         differs.retain(|differs| differs.instead.is_none());

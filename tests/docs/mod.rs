@@ -5,6 +5,7 @@ pub mod player;
 pub mod session;
 pub mod shape;
 pub mod tables;
+pub mod terminal;
 
 use std::path::{Path, PathBuf};
 

@@ -13,8 +13,6 @@ use serde_json::Value;
 /// The examples of one fence.
 #[derive(Debug)]
 pub struct Block {
-    /// The line of its first step.
-    pub line: usize,
     /// Settings of a server of its own; none: the document's server.
     pub settings: Option<Vec<(String, String)>>,
     /// What happens, in order.
@@ -67,7 +65,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
         }
         if line == "```session" {
             let end = place + 1 + lines[place + 1..].iter().position(|line| *line == "```").expect("a fence is closed");
-            blocks.push(Block { line: place + 1, settings: settings.take(), steps: steps(&lines, place + 1, end) });
+            blocks.push(Block { settings: settings.take(), steps: steps(&lines, place + 1, end) });
             place = end;
         }
         place += 1;
@@ -97,13 +95,17 @@ fn steps(lines: &[&str], begin: usize, end: usize) -> Vec<Step> {
 }
 
 fn step(line: usize, lines: usize, whole: &str) -> Step {
-    let unclear = || -> ! { panic!("line {}: who says what? {whole}", line + 1) };
-    let Some(mark) = whole.find(['>', '<']) else { unclear() };
+    let unclear = || format!("line {}: who says what? {whole}", line + 1);
+    let mark = whole.find(['>', '<']).unwrap_or_else(|| panic!("{}", unclear()));
     let (speaker, rest) = (whole[..mark].to_owned(), whole[mark + 1..].trim_start());
     let json = |text: &str| -> Value {
         serde_json::from_str(&letters(text)).unwrap_or_else(|cause| panic!("line {}: {cause}: {text}", line + 1))
     };
-    let what = if whole.as_bytes()[mark] == b'>' { said(rest) } else { told(rest, json, unclear) };
+    let what = if whole.as_bytes()[mark] == b'>' {
+        said(rest)
+    } else {
+        told(rest, json).unwrap_or_else(|| panic!("{}", unclear()))
+    };
     let what = match what {
         What::Calls(method, path, Some(Value::String(body))) => What::Calls(method, path, Some(json(&body))),
         other => other,
@@ -128,23 +130,24 @@ fn said(rest: &str) -> What {
     }
 }
 
-fn told(rest: &str, json: impl Fn(&str) -> Value, unclear: impl Fn() -> !) -> What {
+fn told(rest: &str, json: impl Fn(&str) -> Value) -> Option<What> {
     if let Some(closed) = rest.strip_prefix("(closed ").and_then(|rest| rest.strip_suffix(')')) {
         let (code, reason) = closed.split_once(' ').unwrap_or((closed, ""));
-        return What::Closed(code.parse().expect("a close code"), reason.to_owned());
+        return Some(What::Closed(code.parse().expect("a close code"), reason.to_owned()));
     }
     if rest.starts_with('{') {
-        return What::Told(json(rest));
+        return Some(What::Told(json(rest)));
     }
     let (status, body) = rest.split_once(' ').map_or((rest, None), |(status, body)| (status, Some(body)));
-    match status.parse() {
-        Ok(status) => What::Answered(status, body.map(json)),
-        Err(_) => unclear(),
-    }
+    Some(What::Answered(status.parse().ok()?, body.map(json)))
 }
 
-/// `(4097 letters)` stands for so many of them.
+/// `(4097 letters)` stands for so many of them, `(4096 faces)` for emojis of four bytes each.
 fn letters(text: &str) -> String {
-    let many = regex::Regex::new(r"\((\d+) letters\)").expect("a pattern");
-    many.replace_all(text, |found: &regex::Captures<'_>| "x".repeat(found[1].parse().expect("a count"))).into_owned()
+    let many = regex::Regex::new(r"\((\d+) (letters|faces)\)").expect("a pattern");
+    let repeated = |found: &regex::Captures<'_>| {
+        let sign = if &found[2] == "faces" { "\u{1f600}" } else { "x" };
+        sign.repeat(found[1].parse().expect("a count"))
+    };
+    many.replace_all(text, repeated).into_owned()
 }

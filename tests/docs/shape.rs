@@ -72,6 +72,16 @@ fn is_free(key: &str) -> bool {
     FREE.contains(&key) || key.ends_with("_at")
 }
 
+/// Whether all that is written is also in what came, which may have more: how the beginnings of an example are found.
+pub fn is_part(written: &Value, came: &Value) -> bool {
+    match (written, came) {
+        (Value::Object(written), Value::Object(came)) => {
+            written.iter().all(|(key, value)| came.get(key).is_some_and(|came| is_part(value, came)))
+        }
+        _ => written == came,
+    }
+}
+
 /// A frame as a document shows it: tokens shortened.
 pub fn shortened(raw: &str) -> String {
     let token =

@@ -21,6 +21,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("hash-queue", "1000"),
     ("commands-per-s", "0"),
     ("direct-per-hour", "0"),
+    ("likes-per-hour", "0"),
     ("sockets-per-address", "0"),
     ("unauthenticated-per-address", "0"),
     ("log", "warn"),

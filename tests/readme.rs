@@ -1,0 +1,70 @@
+//! What README.md shows is what happens: its walk is walked with the real curl and the real wscat, its operator's
+//! commands are run.
+
+#[expect(dead_code, unreachable_pub, reason = "each document uses its own part of the tools")]
+mod docs;
+#[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
+mod support;
+
+use std::collections::BTreeMap;
+
+use docs::shape::Bound;
+use docs::terminal::{Place, Shown, Terminal, shown};
+use support::Server;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_goes_as_shown() {
+    // The rates as they are by default, since the greeting tells them.
+    let mut server = Server::start(&[("commands-per-s", "50")]).await;
+    let data = server.database().parent().expect("a folder").to_owned();
+    let mut place = Place { port: server.address.port(), data, bound: Bound::default() };
+    let mut terminals = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for fence in shown(&docs::read("README.md")) {
+        if fence.stopped {
+            terminals.clear();
+            server.stop().await;
+        }
+        wrong.extend(play(&mut place, &mut terminals, &fence));
+        for (name, terminal) in &mut terminals {
+            let left: Vec<String> = terminal.left();
+            wrong.extend(left.into_iter().map(|frame| format!("line {}: {name} also sees {frame}", fence.line)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// Plays one fence. Answers what went otherwise.
+fn play(place: &mut Place, terminals: &mut BTreeMap<String, Terminal>, fence: &Shown) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut lines = fence.lines.iter().peekable();
+    while let Some(line) = lines.next() {
+        let result = if let Some(command) = line.strip_prefix("$ ") {
+            if command.contains("wscat") {
+                terminals.insert(fence.terminal.clone(), Terminal::start(place, command));
+                let greeting = lines.next_if(|line| line.starts_with("Connected"));
+                assert!(greeting.is_some(), "line {}: wscat says that it is connected", fence.line);
+                Ok(())
+            } else {
+                let mut expected = Vec::new();
+                while let Some(output) = lines.next_if(|line| !line.starts_with("$ ")) {
+                    expected.push(output.clone());
+                }
+                place.run(command, &expected)
+            }
+        } else {
+            let terminal = terminals.get_mut(&fence.terminal);
+            let terminal = terminal.unwrap_or_else(|| panic!("line {}: wscat does not run there", fence.line));
+            match (line.strip_prefix("> "), line.strip_prefix("< ")) {
+                (Some(typed), _) => {
+                    terminal.type_line(&place.bound.fill(typed));
+                    Ok(())
+                }
+                (_, Some(seen)) => terminal.sees(&mut place.bound, seen),
+                _ => Err(format!("what is this? {line}")),
+            }
+        };
+        wrong.extend(result.err().map(|why| format!("line {}: {why}", fence.line)));
+    }
+    wrong
+}

@@ -1,0 +1,293 @@
+//! The rules of the house, held as assertions. ARCHITECTURE.md says why.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Most lines of a file.
+const LINES: usize = 500;
+
+/// Who may know whom. An arrow that is not listed is not allowed; anybody may know `ANYBODY`.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("main", &["app", "operator"]),
+    ("lib", &["app", "http", "operator"]),
+    // The operator's commands work on the store beside a running server, and close its sockets.
+    ("operator", &["app", "auth", "hub", "store", "text"]),
+    ("http", &["app", "auth", "limits", "ops", "socket", "text"]),
+    ("socket", &["app", "feed", "hub", "limits", "ops", "protocol"]),
+    // What a write has to tell is a Notice of the bus; which sockets must close is said in the hub's words.
+    ("ops", &["app", "auth", "bus", "hub", "matching", "protocol", "store", "text"]),
+    // On one node the bus hands straight to the feed, which takes the bus's notices apart.
+    ("bus", &["feed", "hub", "protocol"]),
+    ("feed", &["bus", "hub", "protocol", "store"]),
+    ("app", &["auth", "bus", "hub", "limits", "store"]),
+    // Row and wire are one type, so the store answers some shapes of replies. Events it may not name.
+    ("store", &["protocol"]),
+    ("hub", &[]),
+    ("auth", &[]),
+    ("limits", &[]),
+    ("matching", &[]),
+    ("metrics", &[]),
+    ("model", &[]),
+    ("error", &[]),
+    ("config", &[]),
+    ("protocol", &[]),
+    ("text", &[]),
+    ("planted", &[]),
+];
+
+/// What says nothing about who depends on whom. `planted` is the constant `false` outside of the tests of the tests.
+const ANYBODY: &[&str] = &["model", "error", "config", "metrics", "planted"];
+
+/// The rows of the security list that are promised, each by a test whose name begins with its number.
+const PROMISED: &[u32] = &[
+    1, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 26, 27, 28, 29, 30, 31, 32, 33, 34,
+    35, 36, 37, 38, 39, 50, 54, 55, 56, 58, 59,
+];
+
+/// A file of the project.
+struct File {
+    /// From the project's root, with `/`.
+    path: String,
+    text: String,
+}
+
+impl File {
+    /// The room it belongs to: `ops/messages.rs` to `ops`.
+    fn room(&self) -> &str {
+        let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
+    }
+
+    /// Its text without comments, so that words about something do not count as its use. Only in `src`, where no string
+    /// looks like a comment but URLs.
+    fn code(&self) -> String {
+        let line = |line: &str| {
+            let end =
+                line.match_indices("//").find(|(place, _)| !line[..*place].ends_with(':')).map(|(place, _)| place);
+            line[..end.unwrap_or(line.len())].to_owned()
+        };
+        self.text.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The code before its tests.
+    fn served(&self) -> String {
+        let code = self.code();
+        let tests = if self.path.ends_with("/tests.rs") { Some(0) } else { code.find("#[cfg(test)]\nmod tests") };
+        code[..tests.unwrap_or(code.len())].to_owned()
+    }
+}
+
+fn files(under: &str) -> Vec<File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut waiting = vec![root.join(under)];
+    let mut files = Vec::new();
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                waiting.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                files.push(read(root, &entry));
+            }
+        }
+    }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    files
+}
+
+fn read(root: &Path, path: &PathBuf) -> File {
+    let text = std::fs::read_to_string(path).expect("a text");
+    let path = path.strip_prefix(root).expect("inside").to_string_lossy().replace('\\', "/");
+    File { path, text }
+}
+
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a pattern")
+}
+
+/// Fails with every line, in the code of these files, that a pattern finds.
+#[track_caller]
+fn nowhere<'a>(rule: &str, unwanted: &str, files: impl IntoIterator<Item = &'a File>) {
+    let unwanted = pattern(unwanted);
+    let mut found = Vec::new();
+    for file in files {
+        for (number, line) in file.served().lines().enumerate().filter(|(_, line)| unwanted.is_match(line)) {
+            found.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
+        }
+    }
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+/// The rooms that the code of a file names.
+fn known(code: &str) -> BTreeSet<String> {
+    let plain = pattern(r"\b(?:crate|duet)::([a-z_]+)");
+    let grouped = pattern(r"\b(?:crate|duet)::\{([^}]*)\}");
+    let mut rooms: BTreeSet<String> = plain.captures_iter(code).map(|found| found[1].to_owned()).collect();
+    for group in grouped.captures_iter(code) {
+        let names = group[1].split(',').map(|name| name.trim().split("::").next().unwrap_or_default());
+        rooms.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
+    }
+    rooms
+}
+
+#[test]
+fn nobody_knows_whom_they_should_not() {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_KNOW.iter().copied().collect();
+    let mut wrong = Vec::new();
+    let files = files("src");
+    let rooms: BTreeSet<&str> = files.iter().map(File::room).collect();
+    for file in &files {
+        let Some(allowed) = allowed.get(file.room()) else {
+            wrong.push(format!("{} belongs to a room that the table does not have", file.path));
+            continue;
+        };
+        for other in known(&file.served()).iter().filter(|other| rooms.contains(other.as_str())) {
+            let fine = other == file.room() || ANYBODY.contains(&other.as_str()) || allowed.contains(&other.as_str());
+            if !fine {
+                wrong.push(format!("{} knows {other}", file.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_table_has_no_arrow_that_nobody_uses() {
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files("src") {
+        used.entry(file.room().to_owned()).or_default().extend(known(&file.served()));
+    }
+    // lib.rs declares its rooms and calls them by their bare names.
+    let unused = MAY_KNOW.iter().filter(|(room, _)| *room != "lib").flat_map(|(room, known)| {
+        let used = used.get(*room).cloned().unwrap_or_default();
+        known.iter().filter(move |other| !used.contains(**other)).map(move |other| format!("{room} -> {other}"))
+    });
+    let unused: Vec<String> = unused.collect();
+    assert!(unused.is_empty(), "not needed any more: {unused:?}");
+}
+
+#[test]
+fn files_are_short() {
+    let all = files("src").into_iter().chain(files("tests"));
+    let long = all.filter(|file| file.text.lines().count() > LINES);
+    let long: Vec<String> = long.map(|file| format!("{}: {}", file.path, file.text.lines().count())).collect();
+    assert!(long.is_empty(), "more than {LINES} lines: {long:?}");
+}
+
+#[test]
+fn only_the_store_speaks_sql() {
+    let files = files("src");
+    let others = files.iter().filter(|file| file.room() != "store");
+    // Rows and public shapes are one type, so the shapes derive how they are read from a row; no more than that.
+    nowhere("only store/ uses sqlx", r"sqlx::(?:[^TF]|T[^y]|F[^r])|use sqlx", others);
+    nowhere("only bus/ uses redis", r"\bredis::", files.iter().filter(|file| file.room() != "bus"));
+}
+
+#[test]
+fn only_the_socket_writes_to_a_socket() {
+    let files = files("src");
+    let writes = r"SinkExt|WebSocketStream|tungstenite::Message|\bMessage::(?:Text|Binary|Ping|Pong|Close)\b";
+    // The upgrade makes the stream and hands it over.
+    let others = files.iter().filter(|file| file.room() != "socket" && file.path != "src/http/upgrade.rs");
+    nowhere("only socket.rs writes to a socket", writes, others);
+    let upgrade = files.iter().filter(|file| file.path == "src/http/upgrade.rs");
+    nowhere("the upgrade only hands the stream over", r"SinkExt|\.send\(|\.feed\(|\.flush\(", upgrade);
+}
+
+#[test]
+fn only_config_reads_the_environment() {
+    let files = files("src");
+    let others = files.iter().filter(|file| file.room() != "config");
+    nowhere("only config.rs reads the environment", r"\benv::(?:var|vars|var_os|vars_os)\b", others);
+}
+
+#[test]
+fn the_hub_never_awaits() {
+    let files = files("src");
+    nowhere("the hub never awaits", r"\basync\b|\.await\b", files.iter().filter(|file| file.room() == "hub"));
+}
+
+#[test]
+fn the_store_names_no_event() {
+    let files = files("src");
+    let store = files.iter().filter(|file| file.room() == "store");
+    nowhere("the store names no event", r"\bEvent\b|protocol::events|\bNotice\b", store);
+}
+
+#[test]
+fn operations_name_no_transport() {
+    let files = files("src");
+    // An encoded reply is a text that any transport can carry; Utf8Bytes is its type.
+    let transports = r"\bwarp\b|\bhyper|WebSocketStream|TcpStream|crate::(?:http|socket)\b|\btungstenite::(?:Message|protocol|Error|handshake)";
+    nowhere("ops names no transport", transports, files.iter().filter(|file| file.room() == "ops"));
+}
+
+#[test]
+fn matching_reads_no_clock_and_waits_for_nothing() {
+    let files = files("src");
+    let matching = files.iter().filter(|file| file.room() == "matching");
+    nowhere("matching is pure", r"SystemTime|Instant|\bnow\(\)|\basync\b|tokio|std::(?:fs|net|io)\b", matching);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let files = files("src");
+    let derives =
+        pattern(r"#\[derive\(([^)]*)\)\]\s*(?:///[^\n]*\n\s*)*pub(?:\([a-z]+\))? struct (\w*Secret\w*|Auth|Login)\b");
+    let shown = files.iter().flat_map(|file| {
+        derives
+            .captures_iter(&file.text)
+            .filter(|found| found[1].contains("Serialize"))
+            .map(|found| found[2].to_owned())
+    });
+    let shown: Vec<String> = shown.collect();
+    // The input of the command `auth` is parsed, and made into JSON by clients in Rust; no server encodes it.
+    assert!(shown.is_empty(), "secrets that derive Serialize: {shown:?}");
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Assembled, so that this file does not find itself.
+    let words = ["TO", "FIX"].map(|word| format!("{word}{}", if word == "TO" { "DO" } else { "ME" }));
+    let macros = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!"));
+    let ignored = format!("#[{}", "ignore");
+    let mut found = Vec::new();
+    for file in files("src").into_iter().chain(files("tests")) {
+        for (number, line) in file.text.lines().enumerate() {
+            let unwanted = words.iter().chain(&macros).chain([&ignored]).find(|word| line.contains(word.as_str()));
+            found.extend(unwanted.map(|word| format!("{}:{}: {word}", file.path, number + 1)));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn tests_wait_for_what_they_need_and_not_for_time() {
+    // A sleep beside other branches of a select is a deadline, one in a loop a pause between two looks. Others say why.
+    let sleeping = pattern(r"^\s*(?:tokio::time::|std::thread::|thread::)?sleep\(.*;");
+    let reason = pattern(r"//");
+    let mut bare = Vec::new();
+    for file in files("tests").iter().filter(|file| !file.path.ends_with("tidy.rs")) {
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (number, _) in lines.iter().enumerate().filter(|(_, line)| sleeping.is_match(line)) {
+            let around = &lines[number.saturating_sub(6)..=number];
+            if !around.iter().any(|line| reason.is_match(line) || line.contains("loop") || line.contains("while")) {
+                bare.push(format!("{}:{}", file.path, number + 1));
+            }
+        }
+    }
+    assert!(bare.is_empty(), "sleeps without a reason beside them: {bare:?}");
+}
+
+#[test]
+fn every_promised_security_row_has_a_test() {
+    let named = pattern(r"fn s(\d+)_");
+    let mut tested: BTreeSet<u32> = BTreeSet::new();
+    for file in files("src").into_iter().chain(files("tests")) {
+        tested.extend(named.captures_iter(&file.text).filter_map(|found| found[1].parse::<u32>().ok()));
+    }
+    let missing: Vec<String> =
+        PROMISED.iter().filter(|row| !tested.contains(row)).map(|row| format!("S{row}")).collect();
+    assert!(missing.is_empty(), "no test begins with the number of: {}", missing.join(", "));
+}

@@ -29,33 +29,36 @@ pub struct Failures {
     count: u32,
     /// When the next one is forgotten.
     since: Instant,
-    blocked_until: Instant,
+    /// Not a time that has passed: attempts at the same instant may bring a clock reading from before it.
+    blocked_until: Option<Instant>,
 }
 
 impl Failures {
     /// None yet.
     pub fn new(now: Instant) -> Failures {
-        Failures { count: 0, since: now, blocked_until: now }
+        Failures { count: 0, since: now, blocked_until: None }
     }
 
     /// Counts an attempt as failed, or counts nothing and says how long to wait. Without a `burst` it only counts.
     pub fn attempt(&mut self, burst: u32, forget: Duration, now: Instant) -> Result<(), Duration> {
-        if self.blocked_until > now {
-            return Err(self.blocked_until - now);
+        if let Some(left) =
+            self.blocked_until.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
+        {
+            return Err(left);
         }
         self.forget(forget, now);
         self.count += 1;
         if burst > 0 && self.count > burst {
             let doublings = (self.count - burst - 1).min(16);
-            self.blocked_until = now + (FIRST_WAIT * 2_u32.pow(doublings)).min(LONGEST_WAIT);
+            self.blocked_until = Some(now + (FIRST_WAIT * 2_u32.pow(doublings)).min(LONGEST_WAIT));
         }
         Ok(())
     }
 
     /// The attempt did not fail after all.
-    pub fn forgive(&mut self, now: Instant) {
+    pub fn forgive(&mut self) {
         self.count = self.count.saturating_sub(1);
-        self.blocked_until = now;
+        self.blocked_until = None;
     }
 
     fn forget(&mut self, forget: Duration, now: Instant) {
@@ -66,7 +69,8 @@ impl Failures {
     }
 
     fn at_rest(&self, forget: Duration, now: Instant) -> bool {
-        self.blocked_until <= now && now.saturating_duration_since(self.since) >= forget * self.count
+        self.blocked_until.is_none_or(|until| until <= now)
+            && now.saturating_duration_since(self.since) >= forget * self.count
     }
 }
 
@@ -115,7 +119,7 @@ impl Logins {
         let attempt = Attempt { logins: self, account: (hash, known), prefix };
         count(&self.accounts, attempt.account, self.account, now)?;
         if let Some(prefix) = prefix {
-            count(&self.prefixes, prefix, self.prefix, now).inspect_err(|_| attempt.forgive_account(now))?;
+            count(&self.prefixes, prefix, self.prefix, now).inspect_err(|_| attempt.forgive_account())?;
         }
         Ok(attempt)
     }
@@ -144,7 +148,7 @@ impl Attempt<'_> {
         let now = Instant::now();
         self.logins.accounts.amend(&self.account, |failures| *failures = Failures::new(now));
         if let Some(prefix) = self.prefix {
-            self.logins.prefixes.amend(&prefix, |failures| failures.forgive(now));
+            self.logins.prefixes.amend(&prefix, |failures| failures.forgive());
             let old = |at: &Instant| now.saturating_duration_since(*at) >= KNOWN_FOR;
             self.logins.known.change((self.account.0, prefix), old, now, |at| *at = now);
         }
@@ -152,15 +156,14 @@ impl Attempt<'_> {
 
     /// The password was not judged at all: the attempt counts for nothing.
     pub fn undone(self) {
-        let now = Instant::now();
-        self.forgive_account(now);
+        self.forgive_account();
         if let Some(prefix) = self.prefix {
-            self.logins.prefixes.amend(&prefix, |failures| failures.forgive(now));
+            self.logins.prefixes.amend(&prefix, |failures| failures.forgive());
         }
     }
 
-    fn forgive_account(&self, now: Instant) {
-        self.logins.accounts.amend(&self.account, |failures| failures.forgive(now));
+    fn forgive_account(&self) {
+        self.logins.accounts.amend(&self.account, |failures| failures.forgive());
     }
 }
 
@@ -173,6 +176,17 @@ mod tests {
 
     fn logins() -> Logins {
         Logins::new(&Config::default())
+    }
+
+    #[test]
+    fn a_success_does_not_refuse_an_attempt_that_began_an_instant_before() {
+        let earlier = Instant::now();
+        let later = earlier + Duration::from_micros(5);
+        let mut failures = Failures::new(earlier);
+        assert_eq!(failures.attempt(10, FORGET, earlier), Ok(()));
+        failures.forgive();
+        assert_eq!(failures.attempt(10, FORGET, earlier), Ok(()));
+        assert_eq!(Failures::new(later).attempt(10, FORGET, earlier), Ok(()));
     }
 
     fn prefix(a: u8, b: u8) -> Prefix {

@@ -114,6 +114,10 @@ settings! {
     bad_frames: u32 = "10", "frames";
     /// New direct conversations of one user; 0: no limit.
     direct_per_hour: u32 = "20", "conversations per hour";
+    /// New likes of one user; 0: no limit.
+    likes_per_hour: u32 = "200", "likes per hour";
+    /// Reports by one user; 0: no limit.
+    reports_per_hour: u32 = "20", "reports per hour";
     /// Sockets of one user; the oldest gives way. 0: no limit.
     sockets_per_user: usize = "20", "sockets";
     /// Sockets of one address (IPv6: /64); 0: no limit.

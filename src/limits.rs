@@ -32,6 +32,8 @@ const REMEMBERED: usize = 65_536;
 pub struct Limits {
     commands: Buckets<UserId>,
     direct: Buckets<UserId>,
+    likes: Buckets<UserId>,
+    reports: Buckets<UserId>,
     logins: Logins,
     connections: Arc<Connections>,
 }
@@ -39,9 +41,12 @@ pub struct Limits {
 impl Limits {
     /// Limits as the settings say.
     pub fn new(config: &Config) -> Limits {
+        let hourly = |count: u32| Buckets::new(Rate::new(count, Duration::from_secs(3600), count));
         Limits {
             commands: Buckets::new(Rate::new(config.commands_per_s, Duration::from_secs(1), config.commands_burst)),
-            direct: Buckets::new(Rate::new(config.direct_per_hour, Duration::from_secs(3600), config.direct_per_hour)),
+            direct: hourly(config.direct_per_hour),
+            likes: hourly(config.likes_per_hour),
+            reports: hourly(config.reports_per_hour),
             logins: Logins::new(config),
             connections: Connections::new(config),
         }
@@ -55,6 +60,16 @@ impl Limits {
     /// Counts a new direct conversation of a user, or says how long to wait.
     pub fn direct(&self, user: UserId) -> Result<(), Duration> {
         self.direct.take(user, Instant::now())
+    }
+
+    /// Counts a new like of a user, or says how long to wait.
+    pub fn like(&self, user: UserId) -> Result<(), Duration> {
+        self.likes.take(user, Instant::now())
+    }
+
+    /// Counts a report by a user, or says how long to wait.
+    pub fn report(&self, user: UserId) -> Result<(), Duration> {
+        self.reports.take(user, Instant::now())
     }
 
     /// Counts an attempt to log in to an account from an address, or says how long to wait. It counts as failed until

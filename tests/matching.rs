@@ -278,3 +278,39 @@ async fn a_page_of_candidates_is_as_long_as_asked_for() {
     assert_eq!(page["candidates"].as_array().map(Vec::len), Some(3));
     assert_eq!(ann.refused("candidate.list", json!({ "limit": 0 })).await["field"], "limit");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn likes_and_reports_have_a_rate_and_a_repeat_costs_nothing() {
+    let server = Server::start(&[("likes-per-hour", "2"), ("reports-per-hour", "1")]).await;
+    let (mut ann, bob) = ann_and_bob(&server).await;
+    for _ in 0..5 {
+        like(&mut ann, bob.user).await;
+    }
+    ann.command("like.remove", json!({ "user": bob.user })).await;
+    like(&mut ann, bob.user).await;
+    ann.command("like.remove", json!({ "user": bob.user })).await;
+    let error = ann.refused("like.add", json!({ "user": bob.user })).await;
+    assert_eq!((&error["code"], &error["retryable"]), (&json!("rate_limited"), &json!(true)));
+    assert!(error["retry_after_ms"].as_i64() > Some(1000), "{error}");
+    let report = json!({ "user": bob.user, "reason": "spam" });
+    assert!(ann.command("report.send", report.clone()).await["report"].is_i64());
+    assert_eq!(ann.refused("report.send", report).await["code"], "rate_limited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_that_cannot_be_taken() {
+    let server = Server::start(&[("items-max", "2")]).await;
+    let (mut ann, bob) = ann_and_bob(&server).await;
+    let place = json!({ "conversation": 1, "seq": 1 });
+    for (field, data) in [
+        ("user", json!({ "user": ann.user, "reason": "spam" })),
+        ("reason", json!({ "user": bob.user, "reason": "  " })),
+        ("reason", json!({ "user": bob.user, "reason": "x".repeat(151) })),
+        ("text", json!({ "user": bob.user, "reason": "spam", "text": "x".repeat(2001) })),
+        ("messages[0]", json!({ "user": bob.user, "reason": "spam", "messages": [place] })),
+        ("messages", json!({ "user": bob.user, "reason": "spam", "messages": [place, place, place] })),
+    ] {
+        assert_eq!(ann.refused("report.send", data.clone()).await["field"], field, "{data}");
+    }
+    assert_eq!(ann.refused("report.send", json!({ "user": 999, "reason": "spam" })).await["code"], "not_found");
+}

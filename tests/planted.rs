@@ -62,7 +62,9 @@ async fn blocks_against_sends(fault: &str) -> Verdict {
         }
         ann.command("block.remove", user.clone()).await;
     }
-    report(fault, server.verdict().await)
+    let [left, right] = bob;
+    let verdict = server.verdict_after(&mut [ann, left, right]).await;
+    report(fault, verdict)
 }
 
 fn report(fault: &str, verdict: Verdict) -> Verdict {

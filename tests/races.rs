@@ -95,7 +95,7 @@ fn ok(reply: &Value) -> &Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn likes_at_the_same_instant_make_one_match() {
-    let mut server = Server::start(&[]).await;
+    let server = Server::start(&[]).await;
     let sides = sides(&server, USERS).await;
     let sides = tournament(sides, |mut one, mut other| async move {
         let (a, b) = (one.user, other.user);
@@ -126,12 +126,12 @@ async fn likes_at_the_same_instant_make_one_match() {
             assert_eq!(count, (1, 1), "{} and {} matched once", one.name, other.name);
         }
     }
-    clean(&mut server, sockets(sides)).await;
+    clean(&server, sockets(sides)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_word_from_both_sides_makes_one_conversation() {
-    let mut server = Server::start(&[]).await;
+    let server = Server::start(&[]).await;
     let sides = sides(&server, USERS).await;
     let sides = tournament(sides, |mut one, mut other| async move {
         let (a, b) = (one.user, other.user);
@@ -152,7 +152,7 @@ async fn a_first_word_from_both_sides_makes_one_conversation() {
         (one, other)
     })
     .await;
-    clean(&mut server, sockets(sides)).await;
+    clean(&server, sockets(sides)).await;
 }
 
 /// Opens the conversation on both sockets and speaks on each as soon as that one knows where.
@@ -173,7 +173,7 @@ async fn first_word(side: &mut Side, with: i64) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_crosses_an_acknowledged_block() {
-    let mut server = Server::start(&[]).await;
+    let server = Server::start(&[]).await;
     let database = open(&server.database()).await;
     let sides = sides(&server, USERS).await;
     let pool = database.clone();
@@ -185,7 +185,7 @@ async fn nothing_crosses_an_acknowledged_block() {
         }
     })
     .await;
-    clean(&mut server, sockets(sides)).await;
+    clean(&server, sockets(sides)).await;
 }
 
 async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, pool: &SqlitePool) {
@@ -226,7 +226,7 @@ async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, pool: &Sq
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_leaver_stands_after_the_leaving() {
     const GROUPS: usize = 500;
-    let mut server = Server::start(&[]).await;
+    let server = Server::start(&[]).await;
     let pool = open(&server.database()).await;
     let mut owner = server.user("owner").await;
     let mut leaver = Side::new(&server, "leaver").await;
@@ -257,7 +257,7 @@ async fn nothing_of_a_leaver_stands_after_the_leaving() {
         assert_eq!(number(&pool, above, id, left_at).await, 0, "group {group}: something after the leaving");
     }
     let [left, right] = leaver.sockets;
-    clean(&mut server, vec![owner, left, right]).await;
+    clean(&server, vec![owner, left, right]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -297,7 +297,7 @@ async fn refreshes_at_the_same_instant_have_one_successor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_opens_while_things_happen_misses_nothing() {
     const OPENED: usize = 150;
-    let mut server = Server::start(&[("sockets-per-user", "0")]).await;
+    let server = Server::start(&[("sockets-per-user", "0")]).await;
     let mut ann = server.user("ann").await;
     let bob = server.user("bob").await;
     let opened = ann.command("conversation.open", json!({ "user": bob.user })).await;
@@ -330,25 +330,14 @@ async fn a_socket_that_opens_while_things_happen_misses_nothing() {
         socket.expect_where("message.created", |event| event["seq"] == head).await;
     }
     sockets.extend([busy, bob]);
-    clean(&mut server, sockets).await;
+    clean(&server, sockets).await;
 }
 
 /// The checker has the last word on every story; the sockets stay open until it has spoken.
-async fn clean(server: &mut Server, mut clients: Vec<Client>) {
-    // What waits for a socket leaves together with the answer to a ping, or before that to the next one. Pages of a
-    // socket that fell behind take a few more.
-    for round in 1.. {
-        for client in &mut clients {
-            client.command("ping", json!({})).await;
-        }
-        let verdict = if round < 2 { continue } else { server.verdict().await };
-        if verdict.findings.is_empty() || round == 5 {
-            println!("{:?}", verdict.statistics);
-            server.must_be_clean(&verdict);
-            assert_eq!(verdict.statistics.complete_devices, clients.len(), "every socket was looked at");
-            return;
-        }
-    }
+async fn clean(server: &Server, mut clients: Vec<Client>) {
+    let verdict = server.verdict_after(&mut clients).await;
+    println!("{:?}", verdict.statistics);
+    server.must_be_clean(&verdict);
 }
 
 fn sockets(sides: Vec<Side>) -> Vec<Client> {

@@ -58,6 +58,7 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
     let mut pair = meet(&mut tx, me, other).await?;
     let at = app.now();
     if pair.side(me).liked_at.is_none() {
+        app.limits.like(me).map_err(Error::rate_limited)?;
         let theirs = *pair.side(other);
         let mine = pair.side_mut(me);
         (mine.liked_at, mine.passed_at) = (Some(at), None);

@@ -78,9 +78,9 @@ impl Device {
         }
     }
 
-    /// Whether it is connected, greeted and free to say something new.
+    /// Whether it is connected, greeted, and knows where its conversations stand.
     pub fn ready(&self) -> bool {
-        self.ready
+        self.ready && self.conversations.iter().all(|id| self.cursors.contains_key(id))
     }
 
     /// Whether a socket is open, greeted or not.

@@ -234,7 +234,8 @@ impl Player {
                 continue;
             }
             let up = |control: &Control| control.up && Some(control.generation) != refused_by;
-            let generation = self.control.wait_for(up).await.expect("the story goes on").generation;
+            // A story that failed is gone.
+            let Ok(generation) = self.control.wait_for(up).await.map(|control| control.generation) else { return };
             self.left = self.plan.per_socket;
             refused_by = self.device.connect(self.server).await.is_err().then_some(generation);
         }

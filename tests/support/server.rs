@@ -21,6 +21,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("hash-queue", "1000"),
     ("commands-per-s", "0"),
     ("direct-per-hour", "0"),
+    ("likes-per-hour", "0"),
     ("sockets-per-address", "0"),
     ("unauthenticated-per-address", "0"),
     ("log", "warn"),
@@ -152,14 +153,29 @@ impl Server {
         self.recorder.verdict(&self.database()).await
     }
 
-    /// Fails the story if the checker found anything, and keeps the record and the database for a closer look.
-    pub fn must_be_clean(&mut self, verdict: &Verdict) {
+    /// The same, once these clients have taken all that they are due.
+    pub async fn verdict_after(&self, clients: &mut [Client]) -> Verdict {
+        // What waits for a socket leaves together with the answer to a ping, or before that to the next one. Pages of
+        // a socket that fell behind may take a few more.
+        for round in 1.. {
+            for client in &mut *clients {
+                client.command("ping", json!({})).await;
+            }
+            let verdict = if round < 2 { continue } else { self.verdict().await };
+            if verdict.findings.is_empty() || round == 5 {
+                assert_eq!(verdict.statistics.complete_devices, clients.len(), "every open socket was looked at");
+                return verdict;
+            }
+        }
+        unreachable!("the rounds end with the fifth")
+    }
+
+    /// Fails the story if the checker found anything. A server of a failed story keeps its record and database.
+    pub fn must_be_clean(&self, verdict: &Verdict) {
         if !verdict.findings.is_empty() {
-            self.home.disable_cleanup(true);
-            let home = self.home.path().display();
             let (count, first) = (verdict.findings.len(), verdict.findings.iter().take(20));
             let first: Vec<&str> = first.map(String::as_str).collect();
-            panic!("{count} findings, record and database are in {home}:\n{}", first.join("\n"));
+            panic!("{count} findings:\n{}", first.join("\n"));
         }
     }
 }
@@ -169,6 +185,10 @@ impl Drop for Server {
         // It may be dead already, which is all that is wanted.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            self.home.disable_cleanup(true);
+            println!("record and database are in {}", self.home.path().display());
+        }
     }
 }
 

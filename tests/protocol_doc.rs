@@ -47,6 +47,12 @@ fn the_settings_of_the_readme_are_those_of_the_code() {
 }
 
 #[test]
+fn the_map_of_the_architecture_is_that_of_the_code() {
+    let text = docs::with_generated(&docs::read("ARCHITECTURE.md"), "map", &tables::map());
+    docs::hold("ARCHITECTURE.md", &text);
+}
+
+#[test]
 fn the_schema_is_that_of_the_code() {
     let schema = serde_json::to_string_pretty(&tables::schema()).expect("it is JSON");
     docs::hold("protocol.schema.json", &(schema + "\n"));

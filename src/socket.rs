@@ -43,6 +43,9 @@ pub struct SocketStart {
     pub draining: CancellationToken,
 }
 
+/// How long the replies to what was begun may hold up the end of a socket.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// Replies that are due; each future ends with an encoded frame.
 type Due = Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>;
 type Stream = WebSocketStream<TcpStream>;
@@ -210,7 +213,7 @@ impl Session {
                 return end;
             }
             if let Some(code) = self.socket.closing() {
-                return code.into();
+                return self.last_words(stream, due, code).await;
             }
             if pull.is_none() {
                 pull = self.next_pull();
@@ -397,21 +400,27 @@ impl Session {
         Ok(())
     }
 
-    /// The server goes away: what was begun is answered, the client is told when to come back, the socket closes.
-    async fn drain(&mut self, stream: &mut Stream, mut due: FuturesUnordered<Due>) -> End {
+    /// The server goes away: the client is told when to come back.
+    async fn drain(&mut self, stream: &mut Stream, due: FuturesUnordered<Due>) -> End {
         let mut random = [0; 8];
+        // Without a random source all come back at once, which is no worse than not telling them.
         let _ = getrandom::fill(&mut random);
         let delay_ms = (u64::from_le_bytes(random) % self.app.config.drain_spread_ms.max(1)) as i64;
         self.replies.push(Event::ServerDraining(ServerDraining { delay_ms }).encode());
+        self.last_words(stream, due, CloseCode::Draining).await
+    }
+
+    /// What was begun is answered before the socket closes, if that takes but a moment. Events are not told any more:
+    /// a client that comes back reads them, and one whose session ended must not.
+    async fn last_words(&mut self, stream: &mut Stream, mut due: FuturesUnordered<Due>, code: CloseCode) -> End {
         let answers = async {
             while let Some(reply) = due.next().await {
                 self.replies.push(reply);
             }
         };
-        let _ = timeout(ms(self.app.config.close_ms), answers).await;
-        self.socket.take(&mut self.replies);
+        let _ = timeout(LAST_WORDS, answers).await;
         match self.write(stream).await {
-            Ok(()) => CloseCode::Draining.into(),
+            Ok(()) => code.into(),
             Err(end) => end,
         }
     }

@@ -275,7 +275,7 @@ async fn s20_s8_one_prefix_over_many_accounts_is_slowed_whatever_it_writes() {
 
 #[tokio::test]
 async fn s21_unknown_names_and_wrong_passwords_cannot_be_told_apart() {
-    let settings = [("argon2-memory-kib", "4096"), ("login-account-burst", "0"), ("login-prefix-burst", "0")];
+    let settings = [("argon2-memory-kib", "8192"), ("login-account-burst", "0"), ("login-prefix-burst", "0")];
     let server = Server::start(&settings).await;
     server.account("ann").await;
     let try_one = async |username: &str| {
@@ -287,27 +287,34 @@ async fn s21_unknown_names_and_wrong_passwords_cannot_be_told_apart() {
     let unknown = try_one("nobody-has-it").await;
     assert_eq!((known.1, &known.2, &known.3), (unknown.1, &unknown.2, &unknown.3));
     assert_eq!(known.2, r#"{"detail":"No active account found with the given credentials"}"#);
-    // The machine is not ours alone: a difference that is in the server shows in every round, noise only in some.
+    // The machine is not ours alone, so the tries are interleaved, in turns in either order, judged by their quieter
+    // half, and go on until both agree. Noise goes away with more tries; a difference that is in the server does not.
+    let (mut with_account, mut without) = (Vec::new(), Vec::new());
     let mut differences = Vec::new();
-    for _ in 0..5 {
-        let (mut with_account, mut without) = (Vec::new(), Vec::new());
-        for _ in 0..60 {
-            with_account.push(try_one("ann").await.0);
+    for _ in 0..12 {
+        for turn in 0..40 {
+            if turn % 2 == 0 {
+                with_account.push(try_one("ann").await.0);
+            }
             without.push(try_one("nobody-has-it").await.0);
+            if turn % 2 == 1 {
+                with_account.push(try_one("ann").await.0);
+            }
         }
-        let (one, other) = (median(with_account), median(without));
-        let difference = (one.as_secs_f64() - other.as_secs_f64()).abs() / one.as_secs_f64().max(other.as_secs_f64());
-        if difference < 0.05 {
+        let (one, other) = (quiet_median(&mut with_account), quiet_median(&mut without));
+        let difference = (one - other).abs() / one.max(other);
+        differences.push((one - other) / one.max(other));
+        if difference < 0.05 && differences.len() > 2 {
             return;
         }
-        differences.push(difference);
     }
-    panic!("medians differed by {differences:?} in five rounds");
+    panic!("the medians differ, after each 40 tries, by {differences:?}");
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+/// The median of the quieter half.
+fn quiet_median(times: &mut [Duration]) -> f64 {
     times.sort();
-    times[times.len() / 2]
+    times[times.len() / 4].as_secs_f64()
 }
 
 #[tokio::test]
@@ -334,7 +341,8 @@ async fn s22_a_flood_of_logins_is_bounded_and_sockets_do_not_feel_it() {
     });
     let busy: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
     assert!(!busy.is_empty() && busy.iter().all(|answer| answer.headers["retry-after"] == "1"));
-    assert!(answers.iter().all(|answer| matches!(answer.status, 401 | 503)));
+    let others: Vec<_> = answers.iter().filter(|answer| !matches!(answer.status, 401 | 503)).collect();
+    assert!(others.is_empty(), "{others:?}");
     assert!(pongs < Duration::from_secs(2), "a ping waited {pongs:?}");
 }
 

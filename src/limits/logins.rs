@@ -29,33 +29,34 @@ pub struct Failures {
     count: u32,
     /// When the next one is forgotten.
     since: Instant,
-    blocked_until: Instant,
+    /// Not a bare instant: attempts read the clock before they come here, so one may be a little in another's past.
+    blocked_until: Option<Instant>,
 }
 
 impl Failures {
     /// None yet.
     pub fn new(now: Instant) -> Failures {
-        Failures { count: 0, since: now, blocked_until: now }
+        Failures { count: 0, since: now, blocked_until: None }
     }
 
     /// Counts an attempt as failed, or counts nothing and says how long to wait. Without a `burst` it only counts.
     pub fn attempt(&mut self, burst: u32, forget: Duration, now: Instant) -> Result<(), Duration> {
-        if self.blocked_until > now {
-            return Err(self.blocked_until - now);
+        if let Some(until) = self.blocked_until.filter(|until| *until > now) {
+            return Err(until - now);
         }
         self.forget(forget, now);
         self.count += 1;
         if burst > 0 && self.count > burst {
             let doublings = (self.count - burst - 1).min(16);
-            self.blocked_until = now + (FIRST_WAIT * 2_u32.pow(doublings)).min(LONGEST_WAIT);
+            self.blocked_until = Some(now + (FIRST_WAIT * 2_u32.pow(doublings)).min(LONGEST_WAIT));
         }
         Ok(())
     }
 
     /// The attempt did not fail after all.
-    pub fn forgive(&mut self, now: Instant) {
+    pub fn forgive(&mut self) {
         self.count = self.count.saturating_sub(1);
-        self.blocked_until = now;
+        self.blocked_until = None;
     }
 
     fn forget(&mut self, forget: Duration, now: Instant) {
@@ -66,7 +67,8 @@ impl Failures {
     }
 
     fn at_rest(&self, forget: Duration, now: Instant) -> bool {
-        self.blocked_until <= now && now.saturating_duration_since(self.since) >= forget * self.count
+        self.blocked_until.is_none_or(|until| until <= now)
+            && now.saturating_duration_since(self.since) >= forget * self.count
     }
 }
 
@@ -115,7 +117,7 @@ impl Logins {
         let attempt = Attempt { logins: self, account: (hash, known), prefix };
         count(&self.accounts, attempt.account, self.account, now)?;
         if let Some(prefix) = prefix {
-            count(&self.prefixes, prefix, self.prefix, now).inspect_err(|_| attempt.forgive_account(now))?;
+            count(&self.prefixes, prefix, self.prefix, now).inspect_err(|_| attempt.forgive_account())?;
         }
         Ok(attempt)
     }
@@ -144,7 +146,7 @@ impl Attempt<'_> {
         let now = Instant::now();
         self.logins.accounts.amend(&self.account, |failures| *failures = Failures::new(now));
         if let Some(prefix) = self.prefix {
-            self.logins.prefixes.amend(&prefix, |failures| failures.forgive(now));
+            self.logins.prefixes.amend(&prefix, |failures| failures.forgive());
             let old = |at: &Instant| now.saturating_duration_since(*at) >= KNOWN_FOR;
             self.logins.known.change((self.account.0, prefix), old, now, |at| *at = now);
         }
@@ -152,15 +154,14 @@ impl Attempt<'_> {
 
     /// The password was not judged at all: the attempt counts for nothing.
     pub fn undone(self) {
-        let now = Instant::now();
-        self.forgive_account(now);
+        self.forgive_account();
         if let Some(prefix) = self.prefix {
-            self.logins.prefixes.amend(&prefix, |failures| failures.forgive(now));
+            self.logins.prefixes.amend(&prefix, |failures| failures.forgive());
         }
     }
 
-    fn forgive_account(&self, now: Instant) {
-        self.logins.accounts.amend(&self.account, |failures| failures.forgive(now));
+    fn forgive_account(&self) {
+        self.logins.accounts.amend(&self.account, |failures| failures.forgive());
     }
 }
 

@@ -83,6 +83,8 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What a user deletes is overwritten in the file, too.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_WAIT)
             .statement_cache_capacity(256);
         let mut writer = options.connect().await.map_err(|cause| format!("cannot open {shown}: {cause}"))?;

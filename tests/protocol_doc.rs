@@ -1,6 +1,6 @@
 //! `protocol.md` is the truth: its tables are made from the code, its schema too, and every example in it is played
 //! against a live server. `UPDATE=1 cargo test --test protocol_doc` rewrites what differs; read the diff.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a story that cannot go on says why")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a story that cannot go on says why")]
 
 #[expect(dead_code, unreachable_pub, reason = "each document uses its own part of the tools")]
 mod docs;

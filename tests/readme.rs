@@ -1,6 +1,6 @@
 //! What README.md shows is what happens: its walk is walked with the real curl and the real wscat, its operator's
 //! commands are run.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a story that cannot go on says why")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a story that cannot go on says why")]
 
 #[expect(dead_code, unreachable_pub, reason = "each document uses its own part of the tools")]
 mod docs;

@@ -108,7 +108,7 @@ settings! {
     commands_per_s: u32 = "50", "commands per second";
     /// Commands of one user at once.
     commands_burst: u32 = "200", "commands";
-    /// Refusals in a row for speed, after which a socket is closed; 0: never.
+    /// Refusals for speed, less the frames let through meanwhile, after which a socket is closed; 0: never.
     flood_refusals: u32 = "200", "refusals";
     /// Frames in a row that cannot be understood, after which a socket is closed; 0: never.
     bad_frames: u32 = "10", "frames";

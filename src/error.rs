@@ -190,4 +190,5 @@ close_codes! {
     Slow = 4007, true, "You read too slowly. Connect again and resume; nothing is lost.";
     Silent = 4008, true, "No answer to the server's pings.";
     Restarted = 4009, true, "The server could not go on with this socket. Connect again and resume.";
+    Crowded = 4010, true, "Your address has too many sockets. Close some, or try again later.";
 }

@@ -428,10 +428,12 @@ impl Socket {
         self.bell.notify_one();
     }
 
-    /// Takes all that waits in the outbox.
+    /// Takes all that waits in the outbox. A socket that must close is told nothing more.
     pub fn take(&self, into: &mut Vec<Utf8Bytes>) {
         let mut state = self.lock();
-        into.extend(state.outbox.drain(..));
+        if state.close.is_none() {
+            into.extend(state.outbox.drain(..));
+        }
         state.bytes = 0;
         // An idle socket keeps no buffer.
         state.outbox = VecDeque::new();

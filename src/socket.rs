@@ -1,6 +1,8 @@
 //! One task per socket. It owns the WebSocket; nobody else writes to it. One loop over the client's frames, the
 //! outbox, the replies that are due and the clock.
 
+pub mod line;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -29,6 +31,7 @@ use crate::ops::sessions::Authenticated;
 use crate::protocol::events::{AuthExpiring, ServerDraining};
 use crate::protocol::replies::Hello;
 use crate::protocol::{Command, CommandId, Event, Parsed, encode_reply, parse};
+use line::Line;
 
 /// What the upgrade knew of the client.
 #[derive(Debug)]
@@ -45,10 +48,12 @@ pub struct SocketStart {
 
 /// How long the replies to what was begun may hold up the end of a socket.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long, after that, the end of a session waits for the other side to take the close frame.
+const LAST_FRAME: Duration = Duration::from_millis(300);
 
 /// Replies that are due; each future ends with an encoded frame.
 type Due = Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>;
-type Stream = WebSocketStream<TcpStream>;
+type Stream = WebSocketStream<Line>;
 
 /// Serves one socket from its upgrade to its end.
 pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
@@ -57,7 +62,7 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
         return close(&app, stream, opened.err().unwrap_or(CloseCode::AuthTimeout)).await;
     };
     if !start.permit.authenticated() {
-        return close(&app, stream, CloseCode::Replaced).await;
+        return close(&app, stream, CloseCode::Crowded).await;
     }
     let socket = app.hub.register(authenticated.actor, app.config.sockets_per_user);
     socket.renewed(authenticated.expires_at);
@@ -119,7 +124,7 @@ async fn open(
     }
     let deadline = Instant::now() + ms(app.config.auth_ms);
     for _ in 0..app.config.bad_frames.max(1) {
-        let frame = timeout_at(deadline, stream.next()).await.map_err(|_| CloseCode::AuthTimeout)?;
+        let frame = timeout_at(deadline, next(stream)).await.map_err(|_| CloseCode::AuthTimeout)?;
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
@@ -147,6 +152,13 @@ async fn open(
     Err(CloseCode::TooManyErrors)
 }
 
+/// The next message.
+async fn next(stream: &mut Stream) -> Option<std::result::Result<Message, WsError>> {
+    let message = stream.next().await;
+    stream.get_mut().refill();
+    message
+}
+
 /// Makes the socket follow its streams, and greets it.
 async fn hello(app: &App, socket: &Arc<Socket>, authenticated: &Authenticated) -> Result<Hello> {
     let personal = feed::start(&app.store, &app.hub, socket).await?;
@@ -171,12 +183,29 @@ async fn close(app: &App, mut stream: Stream, code: CloseCode) {
     metrics::closed(code);
     let frame = CloseFrame { code: code.number().into(), reason: code.meaning().into() };
     let closing = async {
-        if stream.close(Some(frame)).await.is_ok() {
-            while let Some(Ok(_)) = stream.next().await {}
+        if stream.close(Some(frame)).await.is_err() {
+            return;
+        }
+        loop {
+            match next(&mut stream).await {
+                Some(Ok(Message::Close(_))) => return,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            }
+        }
+        // What cannot be understood any more is still read: a connection that is dropped with bytes unread is reset, and
+        // a reset may take the close frame with it.
+        let line = stream.get_mut().stream();
+        let mut unread = [0; 512];
+        if line.shutdown().await.is_ok() {
+            while matches!(line.read(&mut unread).await, Ok(1..)) {}
         }
     };
+    let patience = ms(app.config.close_ms);
+    // Whose session ended is out within a second, whether or not they read.
+    let patience = if code == CloseCode::Revoked { patience.min(LAST_FRAME) } else { patience };
     // A peer that does not answer is left; the frame is on its way all the same.
-    let _ = timeout(ms(app.config.close_ms), closing).await;
+    let _ = timeout(patience, closing).await;
 }
 
 /// What a broken stream is to be answered with; none if there is nobody to answer.
@@ -185,6 +214,7 @@ fn broken(error: &WsError) -> Option<CloseCode> {
         WsError::Capacity(tungstenite::error::CapacityError::MessageTooLong { .. }) => Some(CloseCode::TooBig),
         WsError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
         WsError::Protocol(_) | WsError::Utf8(_) => Some(CloseCode::ProtocolError),
+        WsError::Io(error) if line::is_too_much(error) => Some(CloseCode::TooBig),
         _ => None,
     }
 }
@@ -220,7 +250,7 @@ impl Session {
             }
             let in_flight_max = self.app.config.commands_in_flight;
             tokio::select! {
-                frame = stream.next(), if due.len() < in_flight_max => match self.hear(frame) {
+                frame = next(stream), if due.len() < in_flight_max => match self.hear(frame) {
                     Ok(Some(reply)) => due.push(reply),
                     Ok(None) => {}
                     Err(end) => return end,
@@ -248,21 +278,28 @@ impl Session {
             Some(Err(error)) => return Err(broken(&error).map_or(End::Gone, End::Close)),
             None => return Err(End::Gone),
         };
+        // Nothing is begun for a session that has ended, even if its frame was here first.
+        if self.socket.closing().is_some() {
+            return Ok(None);
+        }
         self.heard = Instant::now();
         self.pinged = false;
         let allowed = self.app.limits.command(self.socket.actor.user);
+        if allowed.is_ok() {
+            // Even the fastest flood gets a command through now and then, so that one does not undo all refusals.
+            self.refusals = self.refusals.saturating_sub(1);
+        }
         let text = match frame {
             Message::Text(text) => text,
             Message::Binary(_) => return Err(CloseCode::Unsupported.into()),
             Message::Close(_) => return Err(End::Gone),
-            Message::Ping(_) if allowed.is_err() => return self.refuse(None, Duration::ZERO),
+            _ if allowed.is_err() => return self.refuse(None, Duration::ZERO),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(None),
         };
         let Parsed { id, command } = parse(&text);
         if let Err(wait) = allowed {
             return self.refuse(Some(id.as_ref()), wait);
         }
-        self.refusals = 0;
         match command {
             Ok(command) => {
                 self.bad_frames = 0;
@@ -355,11 +392,30 @@ impl Session {
             }
             stream.flush().await
         };
-        match timeout(ms(self.app.config.write_ms), writing).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(CloseCode::Slow.into()),
+        let mut rung = false;
+        // A reader who does not read cannot put off the end of its session.
+        let must_close = async {
+            loop {
+                if let Some(code) = self.socket.closing() {
+                    return code;
+                }
+                self.socket.bell.notified().await;
+                rung = true;
+            }
+        };
+        let end = tokio::select! {
+            biased;
+            written = timeout(ms(self.app.config.write_ms), writing) => match written {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(End::Gone),
+                Err(_) => Err(CloseCode::Slow.into()),
+            },
+            code = must_close => Err(code.into()),
+        };
+        if rung {
+            self.socket.bell.notify_one();
         }
+        end
     }
 
     /// When to look at the clock next: a ping is due, an answer is overdue, or the token nears its end.

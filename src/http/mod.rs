@@ -34,6 +34,8 @@ use crate::auth::digest;
 use crate::config::ms;
 use crate::limits::{Permit, Prefix};
 
+pub use routes::ROUTES;
+
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
 /// Most headers of a request.

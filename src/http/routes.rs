@@ -38,6 +38,16 @@ const EMAIL_MAX: usize = 254;
 /// Longest name of a user, in characters.
 const NAME_MAX: usize = 150;
 
+/// Every route besides the socket, with the method that it is for.
+pub const ROUTES: &[(&str, &str)] = &[
+    ("POST", "/api/v1/auth/register/"),
+    ("POST", "/api/v1/auth/logout/"),
+    ("POST", "/api/token/"),
+    ("POST", "/api/token/refresh/"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+];
+
 /// A request whose sender and body were taken apart.
 struct Call {
     app: Arc<App>,

@@ -16,6 +16,7 @@ use warp::reply::{Reply, Response};
 
 use super::answers::detail;
 use super::{Client, PermitSlot, Server};
+use crate::socket::line::Line;
 use crate::socket::{self, SocketStart};
 
 /// Most bytes read at once from a socket; idle sockets keep no more than this.
@@ -24,6 +25,9 @@ const READ_BUFFER: usize = 4096;
 const WRITE_BUFFER: usize = 4096;
 /// More than the largest frame that is ever sent, a full page of the longest messages.
 const WRITE_BUFFER_MAX: usize = 16 << 20;
+
+/// How much more than its content a message may take on the line, for the headers of its frames.
+const MESSAGE_BYTES: usize = 2;
 
 /// Names under which tokens are put into query strings, where every proxy and log keeps them.
 const TOKEN_NAMES: &[&str] =
@@ -68,7 +72,8 @@ pub(super) fn answer(
             .max_message_size(Some(app.config.frame_max))
             .max_frame_size(Some(app.config.frame_max));
         let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-        let stream = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(settings)).await;
+        let line = Line::new(stream, MESSAGE_BYTES * app.config.frame_max + READ_BUFFER);
+        let stream = WebSocketStream::from_partially_read(line, read, Role::Server, Some(settings)).await;
         socket::run(app, stream, start).await;
     });
     let (head, ()) = accepted.into_parts();

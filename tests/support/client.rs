@@ -96,6 +96,11 @@ impl Client {
         sent.unwrap_or_else(|end| panic!("{} cannot send {kind}: {end:?}", self.device))
     }
 
+    /// Sends a command, unless the server has ended the socket already.
+    pub async fn try_say(&mut self, kind: &str, data: Value) -> Result<i64, Ended> {
+        self.socket.send(kind, &data).await
+    }
+
     /// The reply to the command with this id.
     pub async fn reply(&mut self, id: i64) -> Value {
         loop {

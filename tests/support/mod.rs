@@ -13,6 +13,7 @@ pub mod client;
 pub mod device;
 pub mod flood;
 pub mod http;
+pub mod raw;
 pub mod recorder;
 pub mod server;
 pub mod socket;

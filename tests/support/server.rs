@@ -14,17 +14,17 @@ use super::checker::Verdict;
 use super::recorder::Recorder;
 use super::{Client, DEADLINE, http};
 
-/// Hashing must not dominate the tests, and load is no abuse here. A story's own settings come after these.
+/// Hashing must not dominate the tests.
+const PLAIN: &[(&str, &str)] =
+    &[("argon2-memory-kib", "8"), ("argon2-passes", "1"), ("hash-queue", "1000"), ("log", "warn")];
+
+/// Load is no abuse where a story is not about abuse. A story's own settings come after these.
 const DEFAULTS: &[(&str, &str)] = &[
-    ("argon2-memory-kib", "8"),
-    ("argon2-passes", "1"),
-    ("hash-queue", "1000"),
     ("commands-per-s", "0"),
     ("direct-per-hour", "0"),
     ("likes-per-hour", "0"),
     ("sockets-per-address", "0"),
     ("unauthenticated-per-address", "0"),
-    ("log", "warn"),
 ];
 
 /// Everybody's password, as none of the stories is about choosing one.
@@ -61,13 +61,21 @@ impl Server {
         Server::start_with(settings, &[]).await
     }
 
+    /// Starts one with the limits that users get, except for these settings.
+    pub async fn start_plain(settings: &[(&str, &str)]) -> Server {
+        Server::begin(PLAIN.to_vec(), settings, &[]).await
+    }
+
     /// Starts one with these settings and variables of the environment.
     pub async fn start_with(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
+        Server::begin([PLAIN, DEFAULTS].concat(), settings, environment).await
+    }
+
+    async fn begin(mut all: Vec<(&str, &str)>, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
         let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
         // A flag may stand once: the story's own value replaces the default.
-        let mut all: Vec<(&str, &str)> = DEFAULTS.to_vec();
         all.retain(|(name, _)| !settings.iter().any(|(own, _)| own == name));
         all.extend(settings);
         let (settings, environment) = (owned(&all), owned(environment));
@@ -107,6 +115,30 @@ impl Server {
     /// The process, to look at what it uses.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// How many KiB of memory it has.
+    pub fn memory_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// How many connections it has open, and the like.
+    pub fn open_connections(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its files");
+        // What was closed meanwhile is none.
+        let opened = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        opened.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    }
+
+    /// Gives an operator's command beside the running server, and answers what it said.
+    pub fn operate(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
+        command.args(arguments).arg("--data-dir").arg(self.home.path().join("data"));
+        let output = command.stdin(Stdio::null()).output().expect("run the command");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Replaces the variables of the environment that the next start gets.

@@ -4,6 +4,7 @@
 //! conversations, presence on, after one sent and one received message. The demand is at most 12 KiB.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program to be run and read by a person")]
 
+#[expect(dead_code, unreachable_pub, reason = "it uses its own part of the verbs of the stories")]
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -40,6 +40,9 @@ impl App {
     /// # Errors
     /// A sentence that says what to do.
     pub async fn open(config: Config) -> std::result::Result<Arc<App>, String> {
+        if !config.redis_url.is_empty() {
+            return Err("--redis-url: this version of duet runs as one node; leave it out".to_owned());
+        }
         let store = Arc::new(Store::open(&config, Use::Alone).await?);
         let auth = Auth::open(&config)?;
         let hub = Arc::new(Hub::new(&config));

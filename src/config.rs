@@ -392,6 +392,7 @@ pub fn variable(name: &str) -> String {
 
 /// The fault that a test planted, by the variable `DUET_PLANTED_FAULT`.
 #[cfg(feature = "planted-faults")]
+#[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
 pub fn planted_fault() -> Option<crate::planted::Fault> {
     crate::planted::Fault::named(&std::env::var("DUET_PLANTED_FAULT").ok()?)
 }

@@ -193,9 +193,11 @@ fn cut(changes: &mut messages::Changes, bytes_max: usize) {
 
 async fn personal_page(store: &Store, config: &Config, user: UserId, after: i64) -> Result<Caught> {
     let mut conn = store.read().await?;
-    let entries = streams::personal_after(&mut conn, user, after, config.page_max).await?;
+    // One more than a page holds tells whether another follows.
+    let mut entries = streams::personal_after(&mut conn, user, after, config.page_max + 1).await?;
+    let more = entries.len() > config.page_max;
+    entries.truncate(config.page_max);
     let upto = entries.last().map_or(after, |entry| entry.seq);
-    let more = entries.len() == config.page_max;
     let frame = (upto > after).then(|| Event::PersonalPage(PersonalPage { after, upto, more, entries }).encode());
     Ok(Caught { upto, more, frame })
 }

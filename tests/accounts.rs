@@ -1,5 +1,4 @@
 //! Registering, signing in and out, profiles and preferences, as clients see them.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a story that cannot go on says why")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;

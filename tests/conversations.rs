@@ -1,4 +1,5 @@
 //! Conversations, groups and what is done to messages, told over real sockets.
+#![expect(clippy::expect_used, reason = "a story that cannot go on fails")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;

@@ -1,10 +1,12 @@
 //! Sockets cut at random points: 200 short sessions, each clean by itself.
+#![expect(clippy::print_stdout, reason = "what was counted belongs to the proof")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
 use std::sync::Arc;
 
+use serde_json::json;
 use support::Server;
 use support::checker::Statistics;
 use support::flood::{Cast, Flood, Plan, cast};
@@ -47,4 +49,33 @@ async fn session(server: Arc<Server>, number: u64, seed: u64) -> Statistics {
     assert!(verdict.findings.is_empty(), "session {number}, seed {seed}:\n{}", verdict.findings.join("\n"));
     assert_eq!(verdict.statistics.complete_devices, connected);
     verdict.statistics
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_just_full_says_whether_another_follows() {
+    let server = Server::start(&[("page-max", "4")]).await;
+    let (mut ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let id = ann.command("conversation.open", json!({ "user": bob.user })).await["id"].clone();
+    for number in 0..8 {
+        let text = format!("word {number}");
+        ann.command("message.send", json!({ "conversation": id, "text": text, "client_key": text })).await;
+    }
+    // Until the personal stream, too, has two pages and nothing more.
+    let mut until = 0;
+    let epoch = ann.hello["epoch"].clone();
+    let head = json!({ "epoch": epoch, "personal": 0 });
+    while ann.command("resume", head.clone()).await["personal"].as_i64() != Some(8) {
+        until += 1;
+        ann.command("conversation.mute", json!({ "conversation": id, "until": until })).await;
+        assert!(until < 8, "one entry for each setting");
+    }
+    let mut again = ann.connect_again().await;
+    let cursors = json!({ "epoch": epoch, "personal": 0, "conversations": { (id.to_string()): 0 } });
+    again.command("resume", cursors).await;
+    for kind in ["personal.page", "conversation.page"] {
+        for (upto, more) in [(4, true), (8, false)] {
+            let page = again.expect(kind).await;
+            assert_eq!((&page["upto"], &page["more"]), (&json!(upto), &json!(more)), "{kind} {page}");
+        }
+    }
 }

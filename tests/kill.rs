@@ -1,4 +1,5 @@
 //! `kill -9` under load: what was acknowledged is there afterwards, once, in order, on every device.
+#![expect(clippy::print_stdout, reason = "what was counted belongs to the proof")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;

@@ -1,4 +1,5 @@
 //! Likes, passes, matches and candidates, as clients see them.
+#![expect(clippy::expect_used, reason = "a story that cannot go on fails")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;

@@ -1,5 +1,6 @@
 //! `protocol.md` is the truth: its tables are made from the code, its schema too, and every example in it is played
 //! against a live server. `UPDATE=1 cargo test --test protocol_doc` rewrites what differs; read the diff.
+#![expect(clippy::expect_used, clippy::panic, reason = "a story that cannot go on says why")]
 
 #[expect(dead_code, unreachable_pub, reason = "each document uses its own part of the tools")]
 mod docs;
@@ -47,6 +48,12 @@ fn the_settings_of_the_readme_are_those_of_the_code() {
 }
 
 #[test]
+fn the_map_of_the_architecture_is_that_of_the_code() {
+    let text = docs::with_generated(&docs::read("ARCHITECTURE.md"), "map", &tables::map());
+    docs::hold("ARCHITECTURE.md", &text);
+}
+
+#[test]
 fn the_schema_is_that_of_the_code() {
     let schema = serde_json::to_string_pretty(&tables::schema()).expect("it is JSON");
     docs::hold("protocol.schema.json", &(schema + "\n"));
@@ -72,9 +79,6 @@ async fn every_example_goes_as_shown() {
     }
     differs.extend(own_differs);
     let mut missing = missing([&coverage, &own_coverage]);
-    for Differs { why, .. } in &differs {
-        println!("{why}\n");
-    }
     if docs::updating() && differs.iter().any(|differs| differs.instead.is_some()) {
         docs::hold(DOCUMENT, &corrected(&docs::read(DOCUMENT), &differs));
         differs.retain(|differs| differs.instead.is_none());

@@ -1,5 +1,6 @@
 //! What README.md shows is what happens: its walk is walked with the real curl and the real wscat, its operator's
 //! commands are run.
+#![expect(clippy::expect_used, clippy::panic, reason = "a story that cannot go on says why")]
 
 #[expect(dead_code, unreachable_pub, reason = "each document uses its own part of the tools")]
 mod docs;
@@ -18,18 +19,20 @@ async fn everything_goes_as_shown() {
     let mut server = Server::start(&[("commands-per-s", "50")]).await;
     let data = server.database().parent().expect("a folder").to_owned();
     let mut place = Place { port: server.address.port(), data, bound: Bound::default() };
-    let mut terminals = BTreeMap::new();
+    let mut terminals: BTreeMap<String, Terminal> = BTreeMap::new();
     let mut wrong = Vec::new();
     for fence in shown(&docs::read("README.md")) {
+        if fence.terminal == "operator" {
+            // The walk is over: nothing came that it did not show.
+            for (name, mut terminal) in std::mem::take(&mut terminals) {
+                let left = terminal.left();
+                wrong.extend(left.into_iter().map(|frame| format!("{name} also sees {frame}")));
+            }
+        }
         if fence.stopped {
-            terminals.clear();
             server.stop().await;
         }
         wrong.extend(play(&mut place, &mut terminals, &fence));
-        for (name, terminal) in &mut terminals {
-            let left: Vec<String> = terminal.left();
-            wrong.extend(left.into_iter().map(|frame| format!("line {}: {name} also sees {frame}", fence.line)));
-        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

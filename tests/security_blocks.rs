@@ -1,4 +1,5 @@
 //! Attacks on blocks (S26 to S28): from the blocked side, and by whoever compares.
+#![expect(clippy::expect_used, reason = "a story that cannot go on fails")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
@@ -35,7 +36,7 @@ async fn head(client: &mut Client, conversation: i64) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn s26_block_and_send_race() {
     const PAIRS: u64 = 4;
-    let mut server = Server::start(&[]).await;
+    let server = Server::start(&[]).await;
     let seed = support::seed();
     let mut races = JoinSet::new();
     for pair in 0..PAIRS {

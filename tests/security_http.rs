@@ -1,6 +1,6 @@
 //! Attacks on the handshake, the transport and the process around it, each named after its row in the security
 //! checklist.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a story that cannot go on says why")]
+#![expect(clippy::expect_used, reason = "a story that cannot go on says why")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;

@@ -20,9 +20,12 @@ use crate::error::{Error, ErrorBody, ErrorCode, Result};
 /// Longest string that a client may use as the `id` of a command, in bytes.
 pub const COMMAND_ID_MAX: usize = 64;
 
+/// What a frame should have been.
+const FRAME: &str = "A frame is {\"id\":1,\"type\":\"subject.verb\",\"data\":{...}}";
+
 /// What a client calls its command, echoed in the reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`id` is an integer or a text")]
 pub enum CommandId {
     /// A number.
     Number(i64),
@@ -31,7 +34,7 @@ pub enum CommandId {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct Envelope<'a> {
     #[serde(default)]
     id: Option<CommandId>,
@@ -59,7 +62,10 @@ pub struct Parsed {
 
 /// Reads one text frame.
 pub fn parse(text: &str) -> Parsed {
-    let envelope = match read_object::<Envelope<'_>>(text) {
+    if !is_object(text) {
+        return Parsed { id: None, command: Err(not_an_object(text)) };
+    }
+    let envelope: Envelope<'_> = match serde_json::from_str(text) {
         Ok(envelope) => envelope,
         Err(cause) => return Parsed { id: save_id(text), command: Err(envelope_error(text, &cause)) },
     };
@@ -72,16 +78,20 @@ pub fn parse(text: &str) -> Parsed {
     Parsed { command: Command::parse(&envelope.kind, data), id: envelope.id }
 }
 
-/// A struct would also be read from a list of its fields, which nobody means.
-fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
-    match text.trim_ascii_start().starts_with('{') {
-        true => serde_json::from_str(text),
-        false => Err(serde::de::Error::custom("it is no object")),
+/// Whether JSON that begins so can only be an object. serde would take an array for a struct, field by field.
+fn is_object(json: &str) -> bool {
+    json.trim_start().starts_with('{')
+}
+
+fn not_an_object(text: &str) -> Error {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => Error::new(ErrorCode::InvalidFrame, format!("{FRAME}.")),
+        Err(cause) => Error::new(ErrorCode::InvalidJson, format!("The frame is not JSON: {}.", reason(&cause))),
     }
 }
 
 fn save_id(text: &str) -> Option<CommandId> {
-    let id = read_object::<OnlyId>(text).ok()?.id;
+    let id = serde_json::from_str::<OnlyId>(text).ok()?.id;
     id.filter(|id| !matches!(id, CommandId::Text(text) if text.len() > COMMAND_ID_MAX))
 }
 
@@ -90,8 +100,7 @@ fn envelope_error(text: &str, cause: &serde_json::Error) -> Error {
         let place = format!("The frame is not JSON: {} at column {}.", reason(cause), cause.column());
         return Error::new(ErrorCode::InvalidJson, place);
     }
-    let help = "A frame is {\"id\":1,\"type\":\"subject.verb\",\"data\":{...}}";
-    Error::new(ErrorCode::InvalidFrame, format!("{help}: {}.", reason(cause)))
+    Error::new(ErrorCode::InvalidFrame, format!("{FRAME}: {}.", reason(cause)))
 }
 
 /// The sentence of a JSON error without its place, which is told apart.
@@ -102,8 +111,8 @@ fn reason(cause: &serde_json::Error) -> String {
 
 /// Reads `data` into the input of a command; an error names the field and says why.
 fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
-    if !data.starts_with('{') {
-        return Err(Error::field("data", "The input of a command is an object."));
+    if !is_object(data) {
+        return Err(Error::field("data", "An object is expected."));
     }
     let mut reader = serde_json::Deserializer::from_str(data);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -114,8 +123,6 @@ fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
             (ErrorCode::UnknownField, quoted.unwrap_or(path))
         } else if why.starts_with("missing field") {
             (ErrorCode::MissingField, quoted.unwrap_or(path))
-        } else if why.starts_with("duplicate field") {
-            (ErrorCode::InvalidField, quoted.unwrap_or(path))
         } else {
             (ErrorCode::InvalidField, if path == "." { "data".to_owned() } else { path })
         };
@@ -174,7 +181,11 @@ mod tests {
     #[test]
     fn each_kind_of_mistake_has_its_name() {
         assert_eq!(refused("{").1.code, ErrorCode::InvalidJson);
-        assert_eq!(refused("[]").1.code, ErrorCode::InvalidFrame);
+        for frame in ["[]", r#"["x","ping"]"#, "42", r#"{"type":"ping","extra":1}"#, r#"{"id":1.5,"type":"ping"}"#] {
+            assert_eq!(refused(frame).1.code, ErrorCode::InvalidFrame, "{frame}");
+        }
+        let (_, error) = refused(r#"{"type":"message.send","data":[1,"hi"]}"#);
+        assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidField, Some("data")));
         assert_eq!(refused(r#"{"type":"no.such"}"#).1.code, ErrorCode::UnknownCommand);
         let (_, error) = refused(r#"{"type":"ping","data":{"x":1}}"#);
         assert_eq!((error.code, error.field.as_deref()), (ErrorCode::UnknownField, Some("x")));

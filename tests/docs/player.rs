@@ -18,8 +18,6 @@ use crate::support::{Server, http};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same once an example of the block has failed.
 const LESS_PATIENCE: Duration = Duration::from_secs(2);
-/// The command that is answered by the close of the socket that it ends.
-const ENDS_ITSELF: &str = "account.delete";
 /// How many of the frames that were not asked for a failure shows, and how much of each.
 const LEFT_SHOWN: usize = 6;
 const LEFT_LENGTH: usize = 300;
@@ -332,9 +330,6 @@ impl<'a> Player<'a> {
         match speaker.closed.take() {
             Some(closed) if closed == (code, reason.to_owned()) => {
                 speaker.line = None;
-                if speaker.commands.values().any(|command| command == ENDS_ITSELF) {
-                    self.coverage.commands.insert(ENDS_ITSELF.to_owned());
-                }
                 self.coverage.closes.insert(code);
             }
             other => {

@@ -275,3 +275,28 @@ pub fn settings() -> String {
     });
     table(["setting", "default", "unit", "meaning"], rows)
 }
+
+/// Every file of `src` with the first sentence it says of itself.
+pub fn map() -> String {
+    let mut waiting = vec![super::path("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            match entry.is_dir() {
+                true => waiting.push(entry),
+                false => files.push(entry),
+            }
+        }
+    }
+    files.sort();
+    let rows = files.iter().filter(|file| file.file_name().is_none_or(|name| name != "tests.rs")).map(|file| {
+        let name = file.strip_prefix(super::path("src")).expect("inside").display().to_string();
+        let text = std::fs::read_to_string(file).expect("a text");
+        let about: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+        let about = about.join(" ");
+        assert!(!about.is_empty(), "src/{name} does not say what it is");
+        let sentence = about.split_once(". ").map_or(about.as_str(), |(first, _)| first).trim_end_matches('.');
+        [format!("`{name}`"), sentence.split("  ").next().unwrap_or_default().to_owned()]
+    });
+    table(["file", "what it is"], rows)
+}

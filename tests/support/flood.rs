@@ -91,9 +91,9 @@ pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast:
     }
     let ids: Vec<i64> = clients.iter().map(|client| client.user).collect();
     let mut conversations: Vec<Vec<i64>> = vec![Vec::new(); cast.users];
-    for user in 0..cast.users {
+    for (user, client) in clients.iter_mut().enumerate() {
         for other in (1..=cast.direct).map(|step| (user + step) % cast.users).filter(|other| *other != user) {
-            let opened = clients[user].command("conversation.open", json!({ "user": ids[other] })).await;
+            let opened = client.command("conversation.open", json!({ "user": ids[other] })).await;
             let id = opened["id"].as_i64().expect("a conversation has an id");
             // In a small ring a pair comes up twice.
             for member in [user, other] {

@@ -1,5 +1,11 @@
 //! The verbs in which the stories are told: a real server process, real sockets, a record of every frame, and a checker
 //! that knows neither.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a story that cannot go on fails, loudly and where it stands"
+)]
 
 pub mod by_hand;
 pub mod checker;

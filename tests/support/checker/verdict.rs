@@ -138,7 +138,7 @@ fn blocks(history: &History, database: &Database, findings: &mut Vec<String>) {
         let (low, high) = (block.blocker.min(block.blocked), block.blocker.max(block.blocked));
         for message in database.messages.iter().filter(|message| message.sender == block.blocked) {
             let pair = database.direct.get(&message.conversation);
-            if !pair.is_some_and(|pair| (pair.low, pair.high) == (low, high)) {
+            if pair.is_none_or(|pair| (pair.low, pair.high) != (low, high)) {
                 continue;
             }
             let key = message.client_key.clone().unwrap_or_default();

@@ -123,6 +123,8 @@ fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
             (ErrorCode::UnknownField, quoted.unwrap_or(path))
         } else if why.starts_with("missing field") {
             (ErrorCode::MissingField, quoted.unwrap_or(path))
+        } else if why.starts_with("duplicate field") {
+            (ErrorCode::InvalidField, quoted.unwrap_or(path))
         } else {
             (ErrorCode::InvalidField, if path == "." { "data".to_owned() } else { path })
         };

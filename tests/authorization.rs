@@ -1,5 +1,6 @@
 //! Who may do what (S24): every command, for everybody who should not get far with it. Where a command names an object,
 //! the refusal is the one for an object that never existed, and nothing changes and nobody is told.
+#![expect(clippy::expect_used, clippy::panic, reason = "a story that cannot go on fails")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
@@ -303,6 +304,12 @@ fn s24_every_command_has_its_row() {
         case(command.name);
     }
     assert_eq!(CASES.len(), Command::ALL.len(), "a row of no command, or two of one");
+}
+
+#[test]
+fn s24_every_route_is_in_the_list() {
+    let made = include_str!("../src/http/routes.rs").matches("warp::path!(").count();
+    assert_eq!(made, duet::http::ROUTES.len(), "the router and its list of routes differ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

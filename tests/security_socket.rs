@@ -1,5 +1,10 @@
 //! Attacks on a socket as such (S7, S18, S32, S33, S37): frames that no honest client sends, too many of anything, and
 //! readers who do not read. With the limits that users get.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a story that cannot go on fails, and says what it measured"
+)]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
@@ -265,7 +270,7 @@ async fn s33_a_household_of_addresses_is_one_address() {
 async fn s37_readers_who_do_not_read_slow_nobody_down_and_lose_nothing() {
     const SLOW: usize = 100;
     const MESSAGES: usize = 360;
-    let mut server = Server::start_plain(&[("write-ms", "2000"), ("close-ms", "300")]).await;
+    let server = Server::start_plain(&[("write-ms", "2000"), ("close-ms", "300")]).await;
     let (mut ann, mut bob) = (server.user("ann").await, server.user("bob").await);
     let connections = server.open_connections();
     let mut slow = Vec::new();

@@ -309,6 +309,8 @@ async fn s37_readers_who_do_not_read_slow_nobody_down_and_lose_nothing() {
         let (event, other) = (number as i64 + 2, if number % 2 == 0 { &mut bob } else { &mut ann });
         other.expect_where("message.created", |data| data["seq"] == event).await;
     }
+    // Of the last message, only its sender was not asked.
+    bob.expect_where("message.created", |data| data["seq"] == MESSAGES as i64 + 1).await;
     let grown = server.memory_kib().saturating_sub(before);
     println!("{MESSAGES} messages in {:?}, memory grew by {grown} KiB", begun.elapsed());
     assert!(grown <= SLOW * 512, "{grown} KiB for {SLOW} slow readers");

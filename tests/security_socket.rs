@@ -1,6 +1,10 @@
 //! Attacks on a socket as such (S7, S18, S32, S33, S37): frames that no honest client sends, too many of anything, and
 //! readers who do not read. With the limits that users get.
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a story that cannot go on fails")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a story that cannot go on fails, and says what it measured"
+)]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;

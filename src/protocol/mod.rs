@@ -103,9 +103,10 @@ fn envelope_error(text: &str, cause: &serde_json::Error) -> Error {
     Error::new(ErrorCode::InvalidFrame, format!("{FRAME}: {}.", reason(cause)))
 }
 
-/// The sentence of a JSON error without its place, which is told apart.
+/// The sentence of a JSON error without its place, which is told apart, and without names of Rust's types.
 fn reason(cause: &serde_json::Error) -> String {
-    let text = cause.to_string();
+    let text =
+        cause.to_string().replace("expected i64", "expected an integer").replace("expected f64", "expected a number");
     text.rsplit_once(" at line ").map_or(text.clone(), |(head, _)| head.to_owned())
 }
 

@@ -19,8 +19,9 @@ use super::{Client, PermitSlot, Server};
 use crate::socket::line::Line;
 use crate::socket::{self, SocketStart};
 
-/// Most bytes read at once from a socket; idle sockets keep no more than this.
-const READ_BUFFER: usize = 4096;
+/// Most bytes read at once from a socket; idle sockets keep no more than this. A typical command has a few hundred, and
+/// a longer one is read in several steps.
+const READ_BUFFER: usize = 1024;
 /// From this many bytes on, frames that wait for a flush are written.
 const WRITE_BUFFER: usize = 4096;
 /// More than the largest frame that is ever sent, a full page of the longest messages.
@@ -60,7 +61,7 @@ pub(super) fn answer(
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
     let start = SocketStart { bearer, client: client.fingerprint, permit, draining: server.draining.clone() };
     let upgrade = hyper::upgrade::on(&mut request);
-    let app = Arc::clone(&server.app);
+    let (app, tasks) = (Arc::clone(&server.app), server.tasks.clone());
     server.tasks.spawn(async move {
         // Fails when the client went before it read the answer.
         let Ok(upgraded) = upgrade.await else { return };
@@ -74,7 +75,8 @@ pub(super) fn answer(
         let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
         let line = Line::new(stream, MESSAGE_BYTES * app.config.frame_max + READ_BUFFER);
         let stream = WebSocketStream::from_partially_read(line, read, Role::Server, Some(settings)).await;
-        socket::run(app, stream, start).await;
+        // A task of its own, because this one would keep its room for the upgrade as long as the socket lives.
+        tasks.spawn(socket::run(app, stream, start));
     });
     let (head, ()) = accepted.into_parts();
     let mut response = warp::reply().into_response();

@@ -48,7 +48,6 @@ error_codes! {
     MatchRequired = "match_required", 403, false, "This server opens direct conversations only between matches.";
     NotFound = "not_found", 404, false, "It does not exist, or you may not know that it does.";
     Blocked = "blocked", 409, false, "You have blocked this user. Unblock first.";
-    Taken = "taken", 409, false, "Somebody else has this name.";
     KeyReused = "key_reused", 409, false, "This `client_key` was used before, with other content.";
     LimitReached = "limit_reached", 409, false, "A limit on how many there may be is reached.";
     RateLimited = "rate_limited", 429, true, "Too fast. Wait `retry_after_ms`.";

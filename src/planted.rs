@@ -14,6 +14,8 @@ pub enum Fault {
     BlockOutsideLock,
     /// Events are delivered as they come, and no gap is repaired.
     OrderNotRepaired,
+    /// The commit happens, and its answer is lost.
+    AnswerLost,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -26,6 +28,7 @@ impl Fault {
             "resume_from_head" => Fault::ResumeFromHead,
             "block_outside_lock" => Fault::BlockOutsideLock,
             "order_not_repaired" => Fault::OrderNotRepaired,
+            "answer_lost" => Fault::AnswerLost,
             _ => return None,
         })
     }

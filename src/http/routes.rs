@@ -237,7 +237,7 @@ fn field_refusal(error: &Error, app: &App) -> Refusal {
     let fields = ["username", "password", "email", "first_name", "last_name"];
     let field = fields.into_iter().find(|field| error.field.as_deref() == Some(field));
     match (field, error.code) {
-        (Some(field), ErrorCode::InvalidField | ErrorCode::TooLong | ErrorCode::Taken) => {
+        (Some(field), ErrorCode::InvalidField | ErrorCode::TooLong) => {
             let mut errors = FieldErrors::default();
             errors.add(field, in_french(error, app));
             errors.refusal()
@@ -248,7 +248,7 @@ fn field_refusal(error: &Error, app: &App) -> Refusal {
 
 fn in_french(error: &Error, app: &App) -> String {
     let text = match (error.field.as_deref(), error.code, error.message.as_ref()) {
-        (Some("username"), ErrorCode::Taken, _) => "Un utilisateur avec ce nom existe déjà.",
+        (Some("username"), _, accounts::NAME_TAKEN) => "Un utilisateur avec ce nom existe déjà.",
         (Some("username"), _, text::NAME_CHARACTERS) => {
             "Saisissez un nom d’utilisateur valide. Il ne peut contenir que des lettres, des nombres ou les caractères \
              «\u{a0}@\u{a0}», «\u{a0}.\u{a0}», «\u{a0}+\u{a0}», «\u{a0}-\u{a0}» et «\u{a0}_\u{a0}»."

@@ -55,7 +55,7 @@ pub struct Registered {
 
 /// Opens an account.
 pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
-    let taken = || Error { field: Some("username".to_owned()), ..Error::new(ErrorCode::Taken, NAME_TAKEN) };
+    let taken = || Error::field("username", NAME_TAKEN);
     let username = Username::new(input.username)?;
     let email = email("email", input.email)?;
     let first_name = clean("first_name", input.first_name, app.config.name_max, false)?;

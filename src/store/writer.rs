@@ -174,6 +174,7 @@ fn settle(count: usize, outcomes: Vec<Outcome>, placed: &HashMap<usize, Placed>)
     let settled = outcomes.into_iter().map(|outcome| match outcome {
         Outcome::Refused(error) => Err(error),
         Outcome::Repeat(first) => Ok(first),
+        Outcome::Numbered(_) if planted::is(Fault::AnswerLost) => Err(Error::unknown_outcome()),
         Outcome::Numbered(at) => placed.get(&at).copied().ok_or_else(lost),
     });
     let settled: Vec<_> = settled.collect();

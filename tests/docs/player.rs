@@ -9,7 +9,7 @@ use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::line::{Arrived, Line, Refused};
-use super::session::{Block, Step, What};
+use super::session::{self, Block, Step, What};
 use super::shape::{self, Bound, shortened, wrapped};
 use crate::support::server::Account;
 use crate::support::{Server, http};
@@ -87,9 +87,10 @@ impl<'a> Player<'a> {
         coverage: &'a mut Coverage,
         differs: &'a mut Vec<Differs>,
     ) -> Player<'a> {
-        let settings: Vec<(&str, &str)> =
-            settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let server = Server::start(&settings).await;
+        let fault = session::fault(settings).map(|fault| ("DUET_PLANTED_FAULT", fault));
+        let flags = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let flags: Vec<(&str, &str)> = flags.filter(|(name, _)| *name != "planted").collect();
+        let server = Server::start_with(&flags, fault.as_slice()).await;
         let (speakers, accounts, bound) = (BTreeMap::new(), BTreeMap::new(), Bound::default());
         Player { server, speakers, accounts, bound, held: None, coverage, differs }
     }

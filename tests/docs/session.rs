@@ -73,6 +73,11 @@ pub fn blocks(text: &str) -> Vec<Block> {
     blocks
 }
 
+/// The fault that a block wants its server to have.
+pub fn fault(settings: &[(String, String)]) -> Option<&str> {
+    settings.iter().find(|(name, _)| name == "planted").map(|(_, fault)| fault.as_str())
+}
+
 fn pairs(text: &str) -> Vec<(String, String)> {
     let pair = |word: &str| word.split_once('=').map(|(name, value)| (name.replace('_', "-"), value.to_owned()));
     text.split_whitespace().map(|word| pair(word).unwrap_or_else(|| panic!("{word} is no setting=value"))).collect()

@@ -5,12 +5,13 @@ use crate::bus::Notice;
 use crate::config::ContactPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Actor, Conversation, ConversationId, PersonalKind, UserId};
+use crate::ops::matching;
 use crate::protocol::commands::{
     ConversationArchive, ConversationGet, ConversationList, ConversationMute, ConversationOpen,
 };
 use crate::protocol::replies::{Conversations, Done};
 use crate::store::conversations::{self, ListPosition};
-use crate::store::{Conn, Tx, accounts, pairs, streams};
+use crate::store::{Conn, Tx, streams};
 
 /// Opens the direct conversation with a user, or finds it.
 pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Conversation> {
@@ -22,15 +23,8 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     if let Some(id) = known {
         return one(app, me, id).await;
     }
-    app.limits.direct(me).map_err(Error::rate_limited)?;
     let mut tx = app.store.begin().await?;
-    let pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
-    if pair.side(other).blocked_at.is_some() || !accounts::is_live(&mut tx, other).await? {
-        return Err(Error::not_found("user"));
-    }
-    if pair.side(me).blocked_at.is_some() {
-        return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
-    }
+    let pair = matching::meet(&mut tx, me, other).await?;
     // Asked again under the lock: the other side may have opened it in between.
     if let Some(id) = conversations::direct(&mut tx, me, other).await? {
         drop(tx);
@@ -39,6 +33,7 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     if app.config.contact_policy == ContactPolicy::Match && !pair.is_matched() {
         return Err(Error::new(ErrorCode::MatchRequired, "Here only matches can talk."));
     }
+    app.limits.direct(me).map_err(Error::rate_limited)?;
     let at = app.now();
     let id = conversations::create_direct(&mut tx, me, other, at).await?;
     let mut notices = Vec::new();

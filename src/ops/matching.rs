@@ -20,7 +20,7 @@ use crate::store::{Conn, Tx, streams};
 const DAY: Micros = 86_400_000_000;
 
 /// Locks the pair of two users and judges whether `me` may deal with the other one.
-async fn meet(tx: &mut Tx, me: UserId, other: UserId) -> Result<Pair> {
+pub(super) async fn meet(tx: &mut Tx, me: UserId, other: UserId) -> Result<Pair> {
     if me == other {
         return Err(Error::field("user", "This is you."));
     }

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::{CloseCode, Error};
 use crate::hub::Which;
 use crate::model::{Micros, UserId};
-use crate::store::{Store, Use, streams, supervision};
+use crate::store::{Store, Use, sessions, streams, supervision};
 
 /// How often the server looks whether another process wrote.
 const WATCH_EVERY: Duration = Duration::from_millis(300);
@@ -107,7 +107,7 @@ pub async fn disable(config: &Config, name: &str) -> Said {
     let account = find(&store, name).await?;
     let mut tx = store.begin().await.map_err(said)?;
     supervision::set_disabled(&mut tx, account.id, Some(now())).await.map_err(said)?;
-    supervision::end_sessions(&mut tx, account.id, now()).await.map_err(said)?;
+    sessions::end_all(&mut tx, account.id, None, now()).await.map_err(said)?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("{} is disabled; its sessions are ended.", account.username))
 }
@@ -127,7 +127,7 @@ pub async fn revoke(config: &Config, name: &str) -> Said {
     let store = Store::open(config, Use::Beside).await?;
     let account = find(&store, name).await?;
     let mut tx = store.begin().await.map_err(said)?;
-    supervision::end_sessions(&mut tx, account.id, now()).await.map_err(said)?;
+    sessions::end_all(&mut tx, account.id, None, now()).await.map_err(said)?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("All sessions of {} are ended.", account.username))
 }
@@ -141,7 +141,7 @@ pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
     let hash = auth.hash(password).await.map_err(said)?;
     let mut tx = store.begin().await.map_err(said)?;
     crate::store::accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
-    supervision::end_sessions(&mut tx, account.id, now()).await.map_err(said)?;
+    sessions::end_all(&mut tx, account.id, None, now()).await.map_err(said)?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("{} has a new password; its sessions are ended.", account.username))
 }

@@ -51,13 +51,6 @@ pub async fn set_disabled(tx: &mut Conn, user: UserId, at: Option<Micros>) -> Re
     Ok(())
 }
 
-/// Ends all sessions of an account.
-pub async fn end_sessions(tx: &mut Conn, user: UserId, at: Micros) -> Result<()> {
-    const SQL: &str = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL";
-    on!(tx, c => sqlx::query(SQL).bind(user).bind(at).execute(c))?;
-    Ok(())
-}
-
 /// Those of some sessions that are over.
 pub async fn ended_among(conn: &mut Conn, actors: &[Actor]) -> Result<Vec<Actor>> {
     const SQL: &str = "SELECT s.id FROM json_each($1) j JOIN sessions s ON s.id = j.value \

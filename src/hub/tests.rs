@@ -154,3 +154,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_told_while_a_page_is_read_is_read_again() {
+    let world = World::new();
+    let socket = &world.sockets[0];
+    world.hub.rewind(socket, STREAM, 0);
+    let (stream, from) = socket.next_behind().expect("it is behind");
+    // The page is being read; a position that it may lack is told meanwhile.
+    world.hub.tell(STREAM, &"a position".into(), &[], Loss::Repair, &mut Rung::default());
+    world.hub.caught_up(socket, stream, from, Caught { upto: 0, more: false, frame: None });
+    assert_eq!(socket.next_behind(), Some((STREAM, 0)), "a page that was read after the telling has it");
+    world.hub.caught_up(socket, stream, from, Caught { upto: 0, more: false, frame: None });
+    assert_eq!(socket.next_behind(), None);
+}

@@ -141,7 +141,7 @@ impl<'a> Player<'a> {
 
     /// Opens a line for somebody who has none. Unless they say so themselves, they say who they are in silence.
     async fn open(&mut self, name: &str, greets: bool) {
-        let line = Line::open(self.server.address, "/ws", None).await;
+        let line = Line::open(self.server.next_address(), "/ws", None).await;
         let line = line.unwrap_or_else(|refused| panic!("{name} cannot connect: {refused:?}"));
         self.connected(name, line);
         if greets {
@@ -176,7 +176,7 @@ impl<'a> Player<'a> {
         let body = body.map(|body| serde_json::from_str(&self.bound.fill(&body.to_string())).expect("still JSON"));
         let open = ["/api/token/", "/api/token/refresh/", "/api/v1/auth/register/"].contains(&path);
         let token = self.speaker(name).access.clone().filter(|_| !open);
-        let answer = http::call(self.server.address, method, path, token.as_deref(), body.as_ref()).await;
+        let answer = http::call(self.server.next_address(), method, path, token.as_deref(), body.as_ref()).await;
         let text = |name: &str| answer.json[name].as_str().map(str::to_owned);
         if let (Some(access), Some(refresh)) = (text("access"), text("refresh")) {
             let user = name.split('-').next().unwrap_or(name).to_owned();
@@ -191,7 +191,7 @@ impl<'a> Player<'a> {
     }
 
     async fn act(&mut self, step: &Step, act: &str) {
-        let (name, server) = (step.speaker.clone(), self.server.address);
+        let (name, server) = (step.speaker.clone(), self.server.next_address());
         let act = self.bound.fill(act);
         let connecting = match act.split_once(" with Authorization: ") {
             Some(("connects", value)) => Some(("/ws".to_owned(), Some(value.to_owned()))),
@@ -245,7 +245,7 @@ impl<'a> Player<'a> {
     }
 
     async fn database(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.server.database()).busy_timeout(PATIENCE);
+        let options = SqliteConnectOptions::new().filename(self.server.file()).busy_timeout(PATIENCE);
         SqliteConnection::connect_with(&options).await.expect("the database of the server")
     }
 

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use support::checker::rows::Reader;
+use support::checker::rows::Connection;
 use support::{Client, Server};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -179,7 +179,7 @@ async fn nothing_crosses_an_acknowledged_block() {
     clean(&server, sockets(sides)).await;
 }
 
-async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, database: &Mutex<Reader>) {
+async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, database: &Mutex<Connection>) {
     let opened = one.sockets[0].command("conversation.open", json!({ "user": other.user })).await;
     let id = opened["id"].as_i64().expect("a conversation has an id");
     let (name, to) = (other.name.clone(), one.user);

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sqlx::Connection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::line::{Arrived, Line, Refused};
 use super::session::{self, Block, Step, What};
 use super::shape::{self, Bound, shortened, wrapped};
+use crate::support::checker::rows::Connection;
 use crate::support::server::Account;
 use crate::support::{Server, http};
 
@@ -75,7 +74,7 @@ pub struct Player<'a> {
     speakers: BTreeMap<String, Speaker>,
     accounts: BTreeMap<String, Account>,
     bound: Bound,
-    held: Option<SqliteConnection>,
+    held: Option<Connection>,
     coverage: &'a mut Coverage,
     differs: &'a mut Vec<Differs>,
 }
@@ -229,24 +228,17 @@ impl<'a> Player<'a> {
         match act {
             "gets SIGTERM" => self.server.stop().await,
             "loses its table of messages" => {
-                let mut database = self.database().await;
-                let broken = sqlx::query("ALTER TABLE messages RENAME TO lost").execute(&mut database).await;
-                broken.expect("the table is renamed");
+                let mut database = self.server.database().writer().await;
+                database.execute("ALTER TABLE messages RENAME TO lost").await;
             }
             "waits for another program that holds the database" => {
-                let mut database = self.database().await;
-                let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut database).await;
-                begun.expect("nothing is being written");
+                let mut database = self.server.database().writer().await;
+                database.hold().await;
                 self.held = Some(database);
             }
             "has the database for itself again" => self.held = None,
             _ => panic!("nobody knows how to do this to a server: {act}"),
         }
-    }
-
-    async fn database(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.server.file()).busy_timeout(PATIENCE);
-        SqliteConnection::connect_with(&options).await.expect("the database of the server")
     }
 
     async fn told(&mut self, step: &Step, written: &Value, patience: Duration) {

@@ -16,6 +16,10 @@ pub enum Fault {
     OrderNotRepaired,
     /// The commit happens, and its answer is lost.
     AnswerLost,
+    /// What is written is told before its commit.
+    PublishBeforeCommit,
+    /// No node looks for what it was not told.
+    NoSweep,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -29,6 +33,8 @@ impl Fault {
             "block_outside_lock" => Fault::BlockOutsideLock,
             "order_not_repaired" => Fault::OrderNotRepaired,
             "answer_lost" => Fault::AnswerLost,
+            "publish_before_commit" => Fault::PublishBeforeCommit,
+            "no_sweep" => Fault::NoSweep,
             _ => return None,
         })
     }

@@ -53,7 +53,7 @@ impl App {
     /// # Errors
     /// A sentence that says what to do.
     pub async fn open(config: Config) -> std::result::Result<Arc<App>, String> {
-        let store = Arc::new(Store::open(&config, Use::Alone).await?);
+        let store = Arc::new(Store::open(&config, Use::Serving).await?);
         if !config.redis_url.is_empty() && !store.is_shared() {
             return Err("--redis-url: with SQLite there is one node; leave it out, or give a --database-url \
                         postgres://... that all nodes share"

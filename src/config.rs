@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 mod values;
 
-pub use values::{ContactPolicy, List, SECRET_MIN, Secret, Text, Url};
+pub use values::{ContactPolicy, List, SECRET_MIN, Secret, ServiceUrl, Text};
 
 use values::Value;
 
@@ -60,9 +60,9 @@ settings! {
     /// Where the database file and the generated secret are kept.
     data_dir: PathBuf = "./duet-data", "directory";
     /// The database; empty: SQLite in the data directory.
-    database_url: Text = "", "URL";
+    database_url: ServiceUrl = "", "URL";
     /// The Redis that connects several nodes; empty: one node.
-    redis_url: Url = "", "URL";
+    redis_url: ServiceUrl = "", "URL";
     /// How clients reach this server; absolute URLs begin with it.
     public_url: Text = "http://127.0.0.1:8080", "URL";
     /// Proxies whose X-Forwarded-For is believed.
@@ -146,6 +146,15 @@ settings! {
     /// Sends in one transaction.
     write_batch: usize = "512", "messages";
 
+    /// Lanes of Postgres in which sends are committed; a conversation is always in the same one.
+    write_lanes: usize = "2", "lanes";
+    /// Connections to Postgres that write, for each server.
+    postgres_writers: u32 = "10", "connections";
+    /// Connections to Postgres that read, for each server.
+    postgres_readers: u32 = "10", "connections";
+    /// Start on a Postgres that may lose what it acknowledged: fsync, full_page_writes or synchronous_commit off.
+    allow_unsafe_durability: bool = "false", "true or false";
+
     /// Longest message.
     text_max: usize = "4096", "characters";
     /// Longest title, name, place, reason.
@@ -223,6 +232,10 @@ settings! {
     changes_kept_ms: u64 = "600000", "milliseconds";
     /// How long a node without its database keeps its sockets, before it sends them to other nodes.
     database_lost_ms: u64 = "15000", "milliseconds";
+    /// How long to wait for a connection to Postgres, or for a lock.
+    postgres_wait_ms: u64 = "2000", "milliseconds";
+    /// How long to wait for the answer of Postgres to one statement.
+    postgres_statement_ms: u64 = "4000", "milliseconds";
     /// Over what time a draining server sends its sockets away.
     drain_spread_ms: u64 = "5000", "milliseconds";
     /// How long a draining server waits before it exits.

@@ -25,7 +25,7 @@ fn now() -> Micros {
 
 /// Brings the database up to date.
 pub async fn migrate(config: &Config) -> Said {
-    Store::open(config, Use::Alone).await?;
+    Store::open(config, Use::Serving).await?;
     Ok("The database is up to date.".to_owned())
 }
 

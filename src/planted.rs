@@ -20,6 +20,8 @@ pub enum Fault {
     PublishBeforeCommit,
     /// No node looks for what it was not told.
     NoSweep,
+    /// A transaction that was begun and dropped stays open on its connection.
+    NoRollbackGuard,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -35,6 +37,7 @@ impl Fault {
             "answer_lost" => Fault::AnswerLost,
             "publish_before_commit" => Fault::PublishBeforeCommit,
             "no_sweep" => Fault::NoSweep,
+            "no_rollback_guard" => Fault::NoRollbackGuard,
             _ => return None,
         })
     }

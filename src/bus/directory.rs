@@ -71,8 +71,8 @@ impl Directory {
     pub(super) fn new(config: &Config, installation: &str) -> std::result::Result<Directory, String> {
         let wait = ms(config.redis_wait_ms);
         let patience = AsyncConnectionConfig::new().set_connection_timeout(Some(wait)).set_response_timeout(Some(wait));
-        let manager = Manager::new_with_config(config.redis_url.expose(), patience)
-            .map_err(|cause| format!("--redis-url: {cause}"))?;
+        let manager =
+            Manager::new_with_config(&*config.redis_url, patience).map_err(|cause| format!("--redis-url: {cause}"))?;
         let pool = Pool::builder(manager)
             .max_size(config.redis_connections.max(1))
             .wait_timeout(Some(wait))

@@ -70,7 +70,7 @@ impl Node {
         feed: Arc<Feed>,
         gone: mpsc::Sender<Vec<UserId>>,
     ) -> std::result::Result<Arc<Node>, String> {
-        let client = Client::open(config.redis_url.expose()).map_err(|cause| format!("--redis-url: {cause}"))?;
+        let client = Client::open(&*config.redis_url).map_err(|cause| format!("--redis-url: {cause}"))?;
         let (outgoing, queue) = mpsc::channel(config.bus_queue.max(1));
         let (arrivals, arrived) = mpsc::channel(ARRIVALS);
         let node = Arc::new(Node {

@@ -27,44 +27,40 @@ impl<T> Default for List<T> {
     }
 }
 
-/// A URL; the password in it never shows in logs or output.
+/// Where another service is. The password in it never shows in logs or output.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Url(String);
+pub struct ServiceUrl(String);
 
-impl Url {
-    /// The text with its password, for the one place that connects.
-    pub fn expose(&self) -> &str {
+impl std::ops::Deref for ServiceUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
         &self.0
     }
+}
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl From<String> for ServiceUrl {
+    fn from(url: String) -> ServiceUrl {
+        ServiceUrl(url)
     }
 }
 
-impl std::fmt::Display for Url {
+impl std::fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let hidden = self.0.split_once("://").and_then(|(scheme, rest)| {
-            let (credentials, host) = rest.rsplit_once('@')?;
-            let (user, _) = credentials.split_once(':')?;
-            Some(format!("{scheme}://{user}:(hidden)@{host}"))
-        });
-        f.write_str(hidden.as_deref().unwrap_or(&self.0))
+        let parts = self.0.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+        match parts {
+            Some((scheme, (credentials, place))) if credentials.contains(':') => {
+                let user = credentials.split(':').next().unwrap_or_default();
+                write!(f, "{scheme}://{user}:(hidden)@{place}")
+            }
+            _ => f.write_str(&self.0),
+        }
     }
 }
 
-impl std::fmt::Debug for Url {
+impl std::fmt::Debug for ServiceUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        std::fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Url {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Url, Self::Err> {
-        Ok(Url(text.to_owned()))
+        write!(f, "\"{self}\"")
     }
 }
 
@@ -106,7 +102,7 @@ macro_rules! plain_values {
     })* };
 }
 
-plain_values! { i64 u32 u64 usize SocketAddr String Url }
+plain_values! { bool i64 u32 u64 usize SocketAddr String }
 
 impl Value for PathBuf {
     fn read(text: &str) -> Result<Self, String> {
@@ -114,6 +110,15 @@ impl Value for PathBuf {
     }
     fn show(&self) -> String {
         self.display().to_string()
+    }
+}
+
+impl Value for ServiceUrl {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(ServiceUrl(text.to_owned()))
+    }
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn watch(hub: Arc<Hub>, store: Arc<Store>) {
     let mut seen = None;
     loop {
         match store.foreign_writes().await {
-            Ok(version) if seen.replace(version).is_some_and(|before| before != version) => {
+            Ok(Some(version)) if seen.replace(version).is_some_and(|before| before != version) => {
                 let closed = async { close_ended(&hub, &mut store.read().await?).await };
                 if let Err(error) = closed.await {
                     // Looked at again the next time round.
@@ -54,7 +54,8 @@ pub async fn watch(hub: Arc<Hub>, store: Arc<Store>) {
                     tracing::warn!(%error, "sessions could not be checked");
                 }
             }
-            Ok(_) => {}
+            Ok(Some(_)) => {}
+            Ok(None) => return,
             Err(error) => tracing::warn!(%error, "the database could not be watched"),
         }
         tokio::time::sleep(WATCH_EVERY).await;

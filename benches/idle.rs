@@ -14,6 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
+use support::setup::Because;
 use support::{Server, http};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -30,12 +31,12 @@ const SETTINGS: &[(&str, &str)] = &[("connections", "0"), ("ping-ms", "600000"),
 #[tokio::main]
 async fn main() {
     let sockets: i64 = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(10_000);
-    let mut server = Server::start(SETTINGS).await;
+    let mut server = Server::start_alone(Because::OfTheFile, SETTINGS).await;
     server.account("seed").await;
     server.stop().await;
     seed(&server, sockets).await;
     server.restart().await;
-    let empty = resident(server.pid());
+    let empty = resident(server.nodes[0].pid());
     println!("empty server: {} KiB resident", empty / 1024);
 
     let began = Instant::now();
@@ -62,7 +63,7 @@ async fn main() {
 
 /// Users and conversations, written straight into the file: registering ten thousand is not what is measured.
 async fn seed(server: &Server, users: i64) {
-    let mut database = SqliteConnectOptions::new().filename(server.database()).connect().await.unwrap();
+    let mut database = SqliteConnectOptions::new().filename(server.file()).connect().await.unwrap();
     let mut transaction = database.begin().await.unwrap();
     let steps = [
         "UPDATE users SET username = 'u1', username_key = 'u1' WHERE id = 1",
@@ -89,11 +90,11 @@ type Socket = WebSocketStream<TcpStream>;
 
 async fn connect(server: &Server, user: i64) -> Socket {
     let body = json!({ "username": format!("u{user}"), "password": support::server::PASSWORD });
-    let answer = http::call(server.address, "POST", "/api/token/", None, Some(&body)).await;
+    let answer = http::call(server.next_address(), "POST", "/api/token/", None, Some(&body)).await;
     assert_eq!(answer.status, 200, "signing in: {}", answer.body);
-    let stream = TcpStream::connect(server.address).await.unwrap();
+    let stream = TcpStream::connect(server.next_address()).await.unwrap();
     let config = WebSocketConfig::default().read_buffer_size(2048).write_buffer_size(0);
-    let url = format!("ws://{}/ws", server.address);
+    let url = format!("ws://{}/ws", server.next_address());
     let (mut socket, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await.unwrap();
     let auth = json!({"id": 1, "type": "auth", "data": {"token": answer.json["access"]}});
     socket.send(Message::Text(auth.to_string().into())).await.unwrap();
@@ -117,10 +118,10 @@ async fn next(socket: &mut Socket) -> Value {
 /// The bytes per socket once the server has come to rest.
 async fn report(when: &str, server: &Server, empty: u64, sockets: i64) -> f64 {
     // At rest: two looks a second apart that differ by less than one part in a thousand.
-    let mut now = resident(server.pid());
+    let mut now = resident(server.nodes[0].pid());
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let before = std::mem::replace(&mut now, resident(server.pid()));
+        let before = std::mem::replace(&mut now, resident(server.nodes[0].pid()));
         if now.abs_diff(before) * 1000 < now {
             break;
         }

@@ -9,7 +9,7 @@ use support::server::PASSWORD;
 use support::{Client, Server};
 
 async fn post(server: &Server, path: &str, body: Value) -> support::http::Response {
-    call(server.address, "POST", path, None, Some(&body)).await
+    call(server.next_address(), "POST", path, None, Some(&body)).await
 }
 
 #[tokio::test]
@@ -61,26 +61,26 @@ async fn forms_slashes_and_methods() {
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let body = "username=ANN&password=correct+horse%20battery+staple";
     for path in ["/api/token/", "/api/token"] {
-        let answer = call_with(server.address, "POST", path, &form, body).await;
+        let answer = call_with(server.next_address(), "POST", path, &form, body).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         assert!(answer.body.starts_with(r#"{"refresh":""#), "{}", answer.body);
     }
-    let answer = call_with(server.address, "GET", "/api/token/", &[], "").await;
+    let answer = call_with(server.next_address(), "GET", "/api/token/", &[], "").await;
     assert_eq!(
         (answer.status, answer.body.as_str()),
         (405, "{\"detail\":\"Méthode «\u{a0}GET\u{a0}» non autorisée.\"}")
     );
     assert_eq!(answer.headers["allow"], "POST, OPTIONS");
-    let answer = call_with(server.address, "POST", "/api/token/", &[("Content-Type", "text/plain")], "x").await;
+    let answer = call_with(server.next_address(), "POST", "/api/token/", &[("Content-Type", "text/plain")], "x").await;
     let expected = "{\"detail\":\"Type de média «\u{a0}text/plain\u{a0}» non supporté.\"}";
     assert_eq!((answer.status, answer.body.as_str()), (415, expected));
     let answer = post(&server, "/api/token/", json!([])).await;
     let expected = r#"{"non_field_errors":["Donnée non valide. Attendait un dictionnaire, a reçu list."]}"#;
     assert_eq!((answer.status, answer.body.as_str()), (400, expected));
-    let answer = call_with(server.address, "GET", "/api/nothing/", &[], "").await;
+    let answer = call_with(server.next_address(), "GET", "/api/nothing/", &[], "").await;
     assert_eq!((answer.status, answer.headers["content-type"].as_str()), (404, "text/html; charset=utf-8"));
     for path in ["/healthz", "/readyz"] {
-        assert_eq!(call_with(server.address, "GET", path, &[], "").await.status, 200, "{path}");
+        assert_eq!(call_with(server.next_address(), "GET", path, &[], "").await.status, 200, "{path}");
     }
 }
 
@@ -118,7 +118,7 @@ async fn refreshing_and_logging_out() {
     let again = socket.http("POST", path, None).await;
     assert_eq!((again.status, again.json["code"].as_str()), (401, Some("token_not_valid")), "{}", again.body);
     let header = [("Authorization", "Bearer a b")];
-    let answer = call_with(server.address, "POST", path, &header, "").await;
+    let answer = call_with(server.next_address(), "POST", path, &header, "").await;
     assert_eq!((answer.status, answer.json["code"].as_str()), (401, Some("bad_authorization_header")));
 }
 

@@ -7,8 +7,6 @@ mod support;
 
 use duet::protocol::Command;
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use support::raw::RawSocket;
 use support::server::PASSWORD;
 use support::{Client, Server, http};
@@ -264,8 +262,7 @@ fn unnamed(value: &Value, named: &Target, key: &str) -> Value {
 
 /// Every row of the database, as text.
 async fn everything(server: &Server) -> Vec<String> {
-    let options = SqliteConnectOptions::new().filename(server.database()).read_only(true);
-    let mut database: SqliteConnection = options.connect().await.expect("the database of the server");
+    let mut database = server.database().reader().await;
     let mut rows = Vec::new();
     for table in [
         "users",
@@ -280,12 +277,11 @@ async fn everything(server: &Server) -> Vec<String> {
         "removals",
         "reports",
     ] {
-        let columns = sqlx::query(AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')")));
-        let columns = columns.fetch_all(&mut database).await.expect("its columns");
-        let columns: Vec<String> = columns.iter().map(|row| row.get(0)).collect();
-        let shown = format!("SELECT '{table} ' || json_array({}) AS row FROM {table} ORDER BY row", columns.join(", "));
-        let found = sqlx::query(AssertSqlSafe(shown)).fetch_all(&mut database).await.expect("its rows");
-        rows.extend(found.iter().map(|row| row.get::<String, _>(0)));
+        let columns = database.columns(table).await.join(", ");
+        let found = database.rows(&columns, &format!("FROM {table}")).await;
+        let mut found: Vec<String> = found.into_iter().map(|row| format!("{table} {}", Value::from(row))).collect();
+        found.sort();
+        rows.extend(found);
     }
     rows
 }
@@ -398,7 +394,7 @@ async fn s24_nobody_does_nothing() {
     let target = world.askers[0].target.clone();
     let before = everything(&world.server).await;
     for (number, command) in Command::ALL.iter().enumerate() {
-        let mut socket = RawSocket::open(world.server.address, "", None).await.expect("an upgrade");
+        let mut socket = RawSocket::open(world.server.next_address(), "", None).await.expect("an upgrade");
         let Case(name, input, _) = case(command.name);
         let frame = json!({ "id": number, "type": name, "data": input(&target) });
         let code = if *name == "auth" { "invalid_credentials" } else { "not_authenticated" };
@@ -410,11 +406,11 @@ async fn s24_nobody_does_nothing() {
         }
     }
     for (method, path) in duet::http::ROUTES {
-        let answer = http::call(world.server.address, method, path, None, Some(&json!({}))).await;
+        let answer = http::call(world.server.next_address(), method, path, None, Some(&json!({}))).await;
         let open = *method == "GET";
         assert_eq!(answer.status < 400, open, "{method} {path}: {}", answer.body);
         assert_ne!(answer.status, 404, "{method} {path} is no route");
-        let forged = http::call(world.server.address, method, path, Some("e30.e30.e30"), Some(&json!({}))).await;
+        let forged = http::call(world.server.next_address(), method, path, Some("e30.e30.e30"), Some(&json!({}))).await;
         assert_eq!(forged.status < 400, open, "{method} {path}: {}", forged.body);
     }
     assert_eq!(before, everything(&world.server).await);

@@ -5,8 +5,8 @@ mod support;
 
 use serde_json::json;
 use support::by_hand::{ANN, BOB, CONVERSATION, Story, acquainted, away, block, edited, shown, three};
-use support::checker::Verdict;
 use support::checker::database::{Database, DirectPair, PersonalRow};
+use support::checker::{Source, Verdict};
 
 #[track_caller]
 fn must_pass(story: Story) -> Verdict {
@@ -373,7 +373,7 @@ async fn the_database_is_read_from_the_tables_as_they_are() {
     .await
     .unwrap();
     pool.close().await;
-    let database = Database::read(&file, &[1, 2].into(), &[9].into()).await;
+    let database = Database::read(&Source::File(file), &[1, 2].into(), &[9].into()).await;
     assert_eq!((database.messages.len(), database.messages[0].client_key.as_deref()), (1, Some("k")));
     assert_eq!((database.heads[&9], database.direct[&9]), (1, DirectPair { low: 1, high: 2 }));
     assert_eq!((database.members[&(9, 1)], database.personal_heads[&1]), ((0, 1), 1));

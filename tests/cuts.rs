@@ -44,8 +44,8 @@ async fn session(server: Arc<Server>, number: u64, seed: u64) -> Statistics {
     let devices = cast(&server, &recorder, &format!("s{number}u"), people).await;
     let connected = devices.len();
     let plan = Plan { window: 3, per_socket: usize::MAX, in_all: 15, cuts: 0.05, changes: 0.2 };
-    let flood = Flood::start(server.address, devices, plan, seed);
-    let verdict = flood.settle(&recorder, &server.database()).await;
+    let flood = Flood::start(&server.addresses, devices, plan, seed);
+    let verdict = flood.settle(&recorder, server.database()).await;
     assert!(verdict.findings.is_empty(), "session {number}, seed {seed}:\n{}", verdict.findings.join("\n"));
     assert_eq!(verdict.statistics.complete_devices, connected);
     verdict.statistics

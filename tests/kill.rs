@@ -21,14 +21,14 @@ async fn nothing_acknowledged_is_lost_through_fifty_kills() {
     let devices = cast(&server, &recorder, "user", people).await;
     let connected = devices.len();
     let plan = Plan { window: 4, per_socket: 30, in_all: usize::MAX, cuts: 0.0, changes: 0.3 };
-    let mut flood = Flood::start(server.address, devices, plan, seed);
+    let mut flood = Flood::start(&server.addresses, devices, plan, seed);
     for _ in 0..KILLS {
         flood.answered(dice.random_range(1..200)).await;
         flood.kill(&mut server).await;
     }
     flood.answered(50).await;
     flood.drain();
-    let verdict = flood.settle(&recorder, &server.database()).await;
+    let verdict = flood.settle(&recorder, server.database()).await;
     println!("{:?}", verdict.statistics);
     server.must_be_clean(&verdict);
     let in_flight = verdict.statistics.unanswered_at_kill.iter().filter(|count| **count > 0).count();

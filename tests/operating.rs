@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection};
+use support::setup::Because;
 use support::{Client, Server, http};
 
 /// Runs duet to its end.
@@ -40,19 +41,15 @@ fn refusal(data_dir: &Path, args: &[&str]) -> String {
     said(&output)
 }
 
-fn data_dir(server: &Server) -> std::path::PathBuf {
-    server.database().parent().expect("the file is in a directory").to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_mistake_at_the_start_is_told_with_what_to_do() {
     let home = tempfile::tempdir().expect("a directory");
-    let server = Server::start(&[]).await;
-    let port = server.address.to_string();
+    let server = Server::start_alone(Because::OfTheFile, &[]).await;
+    let port = server.next_address().to_string();
 
     let told = refusal(home.path(), &["--listen", &port]);
     assert!(told.contains(&port) && told.contains("--listen"), "{told}");
-    let told = refusal(&data_dir(&server), &["--listen", "127.0.0.1:0"]);
+    let told = refusal(&server.data_dir(), &["--listen", "127.0.0.1:0"]);
     assert!(told.contains("another duet") && told.contains("--data-dir"), "{told}");
     let told = refusal(home.path(), &["--secret", "too short"]);
     assert!(told.contains("--secret") && told.contains("32"), "{told}");
@@ -70,15 +67,15 @@ async fn each_mistake_at_the_start_is_told_with_what_to_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_newer_than_the_binary_is_refused() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start_alone(Because::OfTheFile, &[]).await;
     server.stop().await;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(server.database());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(server.file());
     let mut database = options.connect().await.expect("open");
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
         VALUES (9999, 'later', 1, x'00', 0)";
     sqlx::query(newer).execute(&mut database).await.expect("write");
     database.close().await.expect("close");
-    let told = refusal(&data_dir(&server), &["--listen", "127.0.0.1:0"]);
+    let told = refusal(&server.data_dir(), &["--listen", "127.0.0.1:0"]);
     assert!(told.contains("9999") && told.contains("newer"), "{told}");
 }
 
@@ -111,18 +108,18 @@ fn help_names_every_setting_with_unit_and_default() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_generated_secret_is_for_its_owner_only() {
-    let server = Server::start(&[]).await;
-    let secret = data_dir(&server).join("secret");
+    let server = Server::start_alone(Because::OfTheFile, &[]).await;
+    let secret = server.data_dir().join("secret");
     let mode = std::fs::metadata(secret).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_acts_beside_the_running_server() {
-    let server = Server::start(&[]).await;
+    let server = Server::start_alone(Because::OfTheFile, &[]).await;
     let mut ann = server.user("ann").await;
     server.account("bob").await;
-    let at = data_dir(&server);
+    let at = server.data_dir();
 
     let list = said(&duet(&at, &["user", "list"]));
     assert!(list.contains("ann") && list.contains("bob") && list.contains("2 accounts"), "{list}");
@@ -138,7 +135,7 @@ async fn the_operator_acts_beside_the_running_server() {
     assert!(duet(&at, &["user", "disable", "ann"]).status.success());
     assert_eq!(ann.expect_close().await.code, 4003);
     let body = json!({ "username": "ann", "password": support::server::PASSWORD });
-    let answer = http::call(server.address, "POST", "/api/token/", None, Some(&body)).await;
+    let answer = http::call(server.next_address(), "POST", "/api/token/", None, Some(&body)).await;
     assert_eq!(answer.status, 401);
     assert!(duet(&at, &["user", "enable", "ann"]).status.success());
     server.login("ann").await;
@@ -146,34 +143,34 @@ async fn the_operator_acts_beside_the_running_server() {
     let told = duet_hearing(&at, &["user", "set-password", "ann"], "another good one\n");
     assert!(told.status.success(), "{}", said(&told));
     let body = json!({ "username": "ann", "password": "another good one" });
-    let answer = http::call(server.address, "POST", "/api/token/", None, Some(&body)).await;
+    let answer = http::call(server.next_address(), "POST", "/api/token/", None, Some(&body)).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_made_while_people_talk_and_put_back_with_a_new_epoch() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start_alone(Because::OfTheFile, &[]).await;
     let mut ann = server.user("ann").await;
     let bob = server.user("bob").await;
     let conversation = ann.command("conversation.open", json!({ "user": bob.user })).await["id"].clone();
     let said_before = json!({ "conversation": conversation, "text": "before" });
     ann.command("message.send", said_before).await;
-    let backup = data_dir(&server).join("backup.db");
+    let backup = server.data_dir().join("backup.db");
     let file = backup.to_string_lossy().into_owned();
-    let done = duet(&data_dir(&server), &["backup", &file]);
+    let done = duet(&server.data_dir(), &["backup", &file]);
     assert!(done.status.success(), "{}", said(&done));
-    assert!(refusal(&data_dir(&server), &["backup", &file]).contains("new file"));
+    assert!(refusal(&server.data_dir(), &["backup", &file]).contains("new file"));
     ann.command("message.send", json!({ "conversation": conversation, "text": "after" })).await;
-    assert!(refusal(&data_dir(&server), &["restored"]).contains("another duet"));
+    assert!(refusal(&server.data_dir(), &["restored"]).contains("another duet"));
 
     server.stop().await;
-    let database = server.database();
+    let database = server.file();
     for rest in ["db-wal", "db-shm"] {
         // A server that was stopped in order leaves neither.
         let _ = std::fs::remove_file(database.with_extension(rest));
     }
     std::fs::rename(&backup, &database).expect("put the backup back");
-    let done = duet(&data_dir(&server), &["restored"]);
+    let done = duet(&server.data_dir(), &["restored"]);
     assert!(done.status.success(), "{}", said(&done));
     server.restart().await;
 
@@ -189,7 +186,7 @@ async fn a_backup_is_made_while_people_talk_and_put_back_with_a_new_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_goes_away_answers_what_was_begun_and_sends_its_sockets_on() {
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start_alone(Because::OfTheFile, &[]).await;
     let mut ann = server.user("ann").await;
     let bob = server.user("bob").await;
     let conversation = ann.command("conversation.open", json!({ "user": bob.user })).await["id"].clone();
@@ -212,7 +209,7 @@ async fn a_server_that_goes_away_answers_what_was_begun_and_sends_its_sockets_on
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_and_health_are_on_the_operators_port_only() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
-    let server = Server::start(&[("operator-listen", &free.to_string())]).await;
+    let server = Server::start_alone(Because::OfTheProcess, &[("operator-listen", &free.to_string())]).await;
     let mut ann = server.user("ann").await;
     ann.command("ping", json!({})).await;
     let numbers = http::call(free, "GET", "/metrics", None, None).await;
@@ -222,6 +219,6 @@ async fn numbers_and_health_are_on_the_operators_port_only() {
     let health = http::call(free, "GET", "/health", None, None).await;
     assert_eq!((health.status, &health.json["sockets"]), (200, &json!(1)));
     for path in ["/metrics", "/health"] {
-        assert_eq!(http::call(server.address, "GET", path, None, None).await.status, 404, "{path}");
+        assert_eq!(http::call(server.next_address(), "GET", path, None, None).await.status, 404, "{path}");
     }
 }

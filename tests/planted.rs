@@ -27,14 +27,14 @@ async fn troubled_flood(fault: &str) -> Verdict {
     let people = Cast { users: 6, devices: 2, direct: 2, groups: 2 };
     let devices = cast(&server, &recorder, "user", people).await;
     let plan = Plan { window: 8, per_socket: 40, in_all: usize::MAX, cuts: 0.01, changes: 0.2 };
-    let mut flood = Flood::start(server.address, devices, plan, seed);
+    let mut flood = Flood::start(&server.addresses, devices, plan, seed);
     for _ in 0..8 {
         flood.answered(dice.random_range(1..150)).await;
         flood.kill(&mut server).await;
     }
     flood.answered(50).await;
     flood.drain();
-    let verdict = flood.settle(&recorder, &server.database()).await;
+    let verdict = flood.settle(&recorder, server.database()).await;
     report(fault, verdict)
 }
 

@@ -1,17 +1,17 @@
 //! Two who do opposite or equal things at the same instant, thousands of times: never twice, never across.
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a story that cannot go on fails")]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a story that cannot go on fails")]
 
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use support::checker::rows::Connection;
 use support::{Client, Server};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Users of a tournament, in which everybody meets everybody once: n(n-1)/2 races.
@@ -79,16 +79,6 @@ where
     sides
 }
 
-async fn open(database: &Path) -> SqlitePool {
-    let options = SqliteConnectOptions::new().filename(database).read_only(true);
-    SqlitePool::connect_with(options).await.expect("open the database")
-}
-
-async fn number(pool: &SqlitePool, sql: &'static str, one: i64, other: i64) -> i64 {
-    let row = sqlx::query(sql).bind(one).bind(other).fetch_one(pool).await;
-    row.unwrap_or_else(|cause| panic!("{sql}: {cause}")).get(0)
-}
-
 fn ok(reply: &Value) -> &Value {
     assert_eq!(reply["ok"], true, "{reply}");
     &reply["data"]
@@ -116,13 +106,14 @@ async fn likes_at_the_same_instant_make_one_match() {
         (one, other)
     })
     .await;
-    let pool = open(&server.database()).await;
-    let entries = "SELECT count(*) FROM personal WHERE kind = 'matched' AND user_id = $1 AND subject = $2";
+    let mut database = server.database().reader().await;
+    let entries =
+        |user, with| format!("FROM personal WHERE kind = 'matched' AND user_id = {user} AND subject = {with}");
     for (index, one) in sides.iter().enumerate() {
         for other in &sides[index + 1..] {
             let count = (
-                number(&pool, entries, one.user, other.user).await,
-                number(&pool, entries, other.user, one.user).await,
+                database.number("count(*)", &entries(one.user, other.user)).await,
+                database.number("count(*)", &entries(other.user, one.user)).await,
             );
             assert_eq!(count, (1, 1), "{} and {} matched once", one.name, other.name);
         }
@@ -175,13 +166,12 @@ async fn first_word(side: &mut Side, with: i64) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_crosses_an_acknowledged_block() {
     let server = Server::start(&[]).await;
-    let database = open(&server.database()).await;
+    let database = Arc::new(Mutex::new(server.database().reader().await));
     let sides = sides(&server, USERS).await;
-    let pool = database.clone();
     let sides = tournament(sides, move |mut one, mut other| {
-        let pool = pool.clone();
+        let database = Arc::clone(&database);
         async move {
-            block_while_the_other_sends(&mut one, &mut other, &pool).await;
+            block_while_the_other_sends(&mut one, &mut other, &database).await;
             (one, other)
         }
     })
@@ -189,7 +179,7 @@ async fn nothing_crosses_an_acknowledged_block() {
     clean(&server, sockets(sides)).await;
 }
 
-async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, pool: &SqlitePool) {
+async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, database: &Mutex<Connection>) {
     let opened = one.sockets[0].command("conversation.open", json!({ "user": other.user })).await;
     let id = opened["id"].as_i64().expect("a conversation has an id");
     let (name, to) = (other.name.clone(), one.user);
@@ -206,11 +196,11 @@ async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, pool: &Sq
         }
         ids
     };
-    let heads = "SELECT seq FROM conversations WHERE id = $1 OR id = $2";
+    let in_it = format!("FROM conversations WHERE id = {id}");
     let blocking = async {
         one.sockets[0].command("block.add", json!({ "user": other.user })).await;
         // Read at once after the acknowledgement: nothing of the blocked one may ever stand above.
-        number(pool, heads, id, id).await
+        database.lock().await.number("seq", &in_it).await
     };
     let (ids, head) = tokio::join!(in_flight, blocking);
     left.refused("message.send", send(6)).await;
@@ -220,15 +210,19 @@ async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, pool: &Sq
         let sent = reply["data"]["seq"].as_i64();
         assert!(sent.is_none_or(|seq| seq <= head), "{reply} crossed the block at {head}");
     }
-    let above = "SELECT count(*) FROM messages WHERE conversation_id = $1 AND seq > $2";
-    assert_eq!(number(pool, above, id, head).await, 0, "a message of {name} crossed the block at {head}");
+    let above = format!("FROM messages WHERE conversation_id = {id} AND seq > {head}");
+    assert_eq!(
+        database.lock().await.number("count(*)", &above).await,
+        0,
+        "a message of {name} crossed the block at {head}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_leaver_stands_after_the_leaving() {
     const GROUPS: usize = 500;
     let server = Server::start(&[]).await;
-    let pool = open(&server.database()).await;
+    let mut database = server.database().reader().await;
     let mut owner = server.user("owner").await;
     let mut leaver = Side::new(&server, "leaver").await;
     for group in 0..GROUPS {
@@ -252,10 +246,11 @@ async fn nothing_of_a_leaver_stands_after_the_leaving() {
             left.reply(id).await;
         }
         right.refused("message.send", send(5)).await;
-        let left_at = "SELECT seq FROM messages WHERE conversation_id = $1 AND kind = 'member_left' AND sender_id = $2";
-        let left_at = number(&pool, left_at, id, leaver.user).await;
-        let above = "SELECT count(*) FROM messages WHERE conversation_id = $1 AND seq > $2";
-        assert_eq!(number(&pool, above, id, left_at).await, 0, "group {group}: something after the leaving");
+        let (in_it, user) = (format!("FROM messages WHERE conversation_id = {id}"), leaver.user);
+        let leaving = format!("{in_it} AND kind = 'member_left' AND sender_id = {user}");
+        let left_at = database.number("seq", &leaving).await;
+        let above = format!("{in_it} AND seq > {left_at}");
+        assert_eq!(database.number("count(*)", &above).await, 0, "group {group}: something after the leaving");
     }
     let [left, right] = leaver.sockets;
     clean(&server, vec![owner, left, right]).await;

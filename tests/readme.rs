@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use docs::shape::Bound;
 use docs::terminal::{Place, Shown, Terminal, shown};
 use support::Server;
+use support::setup::Because;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_goes_as_shown() {
     // The rates as they are by default, since the greeting tells them.
-    let mut server = Server::start(&[("commands-per-s", "50")]).await;
-    let data = server.database().parent().expect("a folder").to_owned();
-    let mut place = Place { port: server.address.port(), data, bound: Bound::default() };
+    let mut server = Server::start_alone(Because::OfTheFile, &[("commands-per-s", "50")]).await;
+    let data = server.data_dir();
+    let mut place = Place { port: server.next_address().port(), data, bound: Bound::default() };
     let mut terminals: BTreeMap<String, Terminal> = BTreeMap::new();
     let mut wrong = Vec::new();
     for fence in shown(&docs::read("README.md")) {

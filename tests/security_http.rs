@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use support::http::{call, call_with};
+use support::node::Addresses;
 use support::recorder::Recorder;
 use support::server::{Account, PASSWORD};
 use support::{Client, DEADLINE, Server, in_time};
@@ -40,8 +41,8 @@ async fn exchange(server: SocketAddr, request: &[u8]) -> (String, bool) {
 
 /// The status that an upgrade with these headers gets.
 async fn upgrade(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
-    let mut stream = TcpStream::connect(server.address).await.expect("connect");
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n", server.address);
+    let mut stream = TcpStream::connect(server.next_address()).await.expect("connect");
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n", server.next_address());
     for (name, value) in UPGRADE.iter().chain(headers) {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -52,7 +53,7 @@ async fn upgrade(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
 }
 
 async fn is_well(server: &Server) {
-    assert_eq!(call_with(server.address, "GET", "/healthz", &[], "").await.status, 200);
+    assert_eq!(call_with(server.next_address(), "GET", "/healthz", &[], "").await.status, 200);
 }
 
 #[tokio::test]
@@ -74,9 +75,9 @@ async fn s1_pages_of_other_origins_open_no_socket() {
     }
     let nobody = Server::start(&[]).await;
     assert_eq!(upgrade(&nobody, "/ws", &[("Origin", "https://good.example")]).await, 403);
-    let allowed = call_with(server.address, "GET", "/healthz", &[("Origin", "https://good.example")], "").await;
+    let allowed = call_with(server.next_address(), "GET", "/healthz", &[("Origin", "https://good.example")], "").await;
     assert_eq!(allowed.headers["access-control-allow-origin"], "https://good.example");
-    let other = call_with(server.address, "GET", "/healthz", &[("Origin", "https://evil.test")], "").await;
+    let other = call_with(server.next_address(), "GET", "/healthz", &[("Origin", "https://evil.test")], "").await;
     assert_eq!(other.headers.get("access-control-allow-origin"), None);
 }
 
@@ -87,16 +88,16 @@ async fn s3_a_token_goes_into_a_header_or_a_frame_never_into_the_url() {
     for path in [format!("/ws?token={}", account.access), "/ws?access_token=x".to_owned(), "/ws/?jwt=x".to_owned()] {
         let mut headers = UPGRADE.to_vec();
         headers.push(("Connection", "Upgrade"));
-        let answer = call_with(server.address, "GET", &path, &headers, "").await;
+        let answer = call_with(server.next_address(), "GET", &path, &headers, "").await;
         assert_eq!(answer.status, 400, "{path}");
         assert!(answer.body.contains("No token in the URL"), "{}", answer.body);
     }
-    let url = format!("ws://{}/ws", server.address);
+    let url = format!("ws://{}/ws", server.next_address());
     let mut request =
         tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request(url).expect("a URL");
     let bearer = format!("Bearer {}", account.access).parse().expect("a header");
     request.headers_mut().insert("authorization", bearer);
-    let stream = TcpStream::connect(server.address).await.expect("connect");
+    let stream = TcpStream::connect(server.next_address()).await.expect("connect");
     let (mut socket, response) = tokio_tungstenite::client_async(request, stream).await.expect("upgraded");
     assert_eq!(response.headers().get("sec-websocket-protocol"), None);
     let hello = in_time("hello", socket.next()).await.expect("a frame").expect("a frame");
@@ -107,10 +108,11 @@ async fn s3_a_token_goes_into_a_header_or_a_frame_never_into_the_url() {
 #[tokio::test]
 async fn s5_whoever_says_nothing_is_sent_away() {
     let server = Server::start(&[("header-ms", "400"), ("auth-ms", "400")]).await;
-    let silent = exchange(server.address, b"");
-    let half = exchange(server.address, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Half");
-    let body = exchange(server.address, b"POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf");
-    let mut dripping = TcpStream::connect(server.address).await.expect("connect");
+    let silent = exchange(server.next_address(), b"");
+    let half = exchange(server.next_address(), b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Half");
+    let body =
+        exchange(server.next_address(), b"POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf");
+    let mut dripping = TcpStream::connect(server.next_address()).await.expect("connect");
     let drip = async {
         // A byte now and then does not buy more time. The write fails once the server has gone.
         while dripping.write_all(b"G").await.is_ok() {
@@ -118,7 +120,7 @@ async fn s5_whoever_says_nothing_is_sent_away() {
         }
     };
     let mut mute =
-        support::socket::Socket::open(server.address, &server.recorder, "mute", "mute/1").await.expect("open");
+        support::socket::Socket::open(server.next_address(), &server.recorder, "mute", "mute/1").await.expect("open");
     let begun = Instant::now();
     let (silent, half, body, (), end) = tokio::join!(
         silent,
@@ -138,7 +140,7 @@ async fn s5_whoever_says_nothing_is_sent_away() {
 async fn s5_an_address_holds_only_so_many_connections_that_say_nothing() {
     let server = Server::start(&[("unauthenticated-per-address", "3")]).await;
     let account = server.account("ann").await;
-    let open = async || support::socket::Socket::open(server.address, &server.recorder, "x", "x/1").await;
+    let open = async || support::socket::Socket::open(server.next_address(), &server.recorder, "x", "x/1").await;
     let mut sockets = Vec::new();
     let begun = Instant::now();
     while sockets.len() < 3 {
@@ -173,14 +175,14 @@ async fn s6_monstrous_requests_are_refused_and_harm_nobody() {
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nA b: c\r\n\r\n".to_owned(), vec!["400"]),
     ];
     for (request, expected) in requests {
-        let (line, ended) = exchange(server.address, request.as_bytes()).await;
+        let (line, ended) = exchange(server.next_address(), request.as_bytes()).await;
         let status = line.split(' ').nth(1).unwrap_or_default();
         assert!(expected.contains(&status) && ended, "{line:?} to {}", &request[..request.len().min(60)]);
     }
     // Both at once: the body is chunked or the request refused; what follows must never count as a request of its own.
     let smuggled = "POST /api/token/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 48\r\n\
                     Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-    let mut stream = TcpStream::connect(server.address).await.expect("connect");
+    let mut stream = TcpStream::connect(server.next_address()).await.expect("connect");
     stream.write_all(smuggled.as_bytes()).await.expect("written");
     let mut answer = Vec::new();
     in_time("the answer to both lengths", stream.read_to_end(&mut answer)).await.expect("read");
@@ -195,11 +197,11 @@ async fn s31_nothing_of_the_operators_is_served_to_users() {
     let ann = server.account("ann").await;
     for path in ["/metrics", "/admin", "/admin/", "/debug", "/api/v1/admin/users/", "/config", "/.env", "/duet.db"] {
         for token in [None, Some(ann.access.as_str())] {
-            let answer = call(server.address, "GET", path, token, None).await;
+            let answer = call(server.next_address(), "GET", path, token, None).await;
             assert_eq!(answer.status, 404, "{path}");
         }
     }
-    let health = call_with(server.address, "GET", "/readyz", &[], "").await;
+    let health = call_with(server.next_address(), "GET", "/readyz", &[], "").await;
     assert_eq!(health.body, r#"{"detail":"ok"}"#, "no versions, no addresses");
 }
 
@@ -263,7 +265,7 @@ async fn s58_errors_tell_nothing_of_the_inside() {
     ];
     for (method, path, body) in requests {
         let headers = [("Content-Type", "application/json")];
-        let answer = call_with(server.address, method, path, &headers, &body).await;
+        let answer = call_with(server.next_address(), method, path, &headers, &body).await;
         assert!((400..500).contains(&answer.status), "{method} {path} {body}: {}", answer.status);
         tells_nothing(&answer.body);
     }
@@ -346,7 +348,7 @@ async fn s55_the_log_has_events_and_ids_and_no_secrets() {
         let tokens = post("/api/token/", json!({ "username": username, "password": PASSWORD })).await.json;
         let token = |name: &str| tokens[name].as_str().expect("a token").to_owned();
         let account = Account { username: username.to_owned(), access: token("access"), refresh: token("refresh") };
-        clients.push(Client::connect_recorded(address, &recorder, account).await);
+        clients.push(Client::connect_recorded(&Addresses::one(address), &recorder, account).await);
     }
     let [mut ann, bob] = <[Client; 2]>::try_from(clients).expect("two");
     let place = json!({ "latitude": 48.85661, "longitude": 2.35222 });

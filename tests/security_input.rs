@@ -42,7 +42,7 @@ async fn s29_no_command_takes_a_field_that_it_does_not_know() {
         ann.command("ping", json!({})).await;
     }
     // Nor does the envelope, where a misplaced client_key would be lost without a word.
-    let mut raw = RawSocket::greeted(server.address, &ann.account.access).await;
+    let mut raw = RawSocket::greeted(server.next_address(), &ann.account.access).await;
     for field in ["sender", "user", "client_key", "role"] {
         raw.say(&json!({ "id": 7, "type": "profile.me", field: 1 }).to_string()).await;
         let reply = raw.json().await;
@@ -53,7 +53,7 @@ async fn s29_no_command_takes_a_field_that_it_does_not_know() {
     // REST ignores what it does not know, as it always did; nothing of it is taken.
     let body = json!({ "username": "eve", "password": support::server::PASSWORD, "is_staff": true, "id": 1, "role": "admin",
         "password2": support::server::PASSWORD, "disabled_at": 0, "created_at": 0 });
-    let made = http::call(server.address, "POST", "/api/v1/auth/register/", None, Some(&body)).await;
+    let made = http::call(server.next_address(), "POST", "/api/v1/auth/register/", None, Some(&body)).await;
     let shown = json!({ "username": "eve", "email": "", "first_name": "", "last_name": "" });
     assert_eq!((made.status, made.json), (201, shown));
     let eve = Client::connect(&server, server.login("eve").await).await;
@@ -106,7 +106,7 @@ async fn s34_every_list_has_its_end() {
 async fn s35_hostile_json_gets_a_named_error_and_the_socket_lives() {
     let server = Server::start_plain(&[]).await;
     let account = server.account("mallory").await;
-    let mut socket = RawSocket::greeted(server.address, &account.access).await;
+    let mut socket = RawSocket::greeted(server.next_address(), &account.access).await;
     let deep = |open: &str, close: &str| format!("{}{}", open.repeat(129), close.repeat(129));
     let send = |rest: &str| format!(r#"{{"id":1,"type":"message.send","data":{{"conversation":1,{rest}}}}}"#);
     let ping = |data: &str| format!(r#"{{"id":1,"type":"ping","data":{data}}}"#);
@@ -346,7 +346,7 @@ async fn s39_texts_stay_within_their_lines() {
     for bad in ["ann\u{202e}", "аnn", "a nn", "ann\u{200d}"] {
         let body =
             json!({ "username": bad, "password": support::server::PASSWORD, "password2": support::server::PASSWORD });
-        let answer = http::call(server.address, "POST", "/api/v1/auth/register/", None, Some(&body)).await;
+        let answer = http::call(server.next_address(), "POST", "/api/v1/auth/register/", None, Some(&body)).await;
         assert_eq!(answer.status, 400, "{bad:?}: {}", answer.body);
     }
 }

@@ -12,25 +12,26 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use support::http::{Response, call, call_with};
 use support::server::PASSWORD;
+use support::setup::Because;
 use support::{Client, Server};
 
 const SECRET: &str = "k3Jw9-0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
 async fn post(server: &Server, path: &str, body: Value) -> Response {
-    call(server.address, "POST", path, None, Some(&body)).await
+    call(server.next_address(), "POST", path, None, Some(&body)).await
 }
 
 /// Logs in as if from another address, through a proxy that is trusted.
 async fn login_from(server: &Server, address: &str, username: &str, password: &str) -> Response {
     let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", address)];
     let body = json!({ "username": username, "password": password }).to_string();
-    call_with(server.address, "POST", "/api/token/", &headers, &body).await
+    call_with(server.next_address(), "POST", "/api/token/", &headers, &body).await
 }
 
 async fn rotate(server: &Server, client: &str, token: &str) -> Response {
     let headers = [("Content-Type", "application/json"), ("User-Agent", client)];
     let body = json!({ "refresh": token, "rotate": true }).to_string();
-    call_with(server.address, "POST", "/api/token/refresh/", &headers, &body).await
+    call_with(server.next_address(), "POST", "/api/token/refresh/", &headers, &body).await
 }
 
 fn claims(token: &str) -> Value {
@@ -75,7 +76,7 @@ async fn s10_s11_forged_tokens_open_nothing() {
         ann.refresh.clone(),
     ];
     for token in &forged {
-        let answer = call(server.address, "POST", "/api/v1/auth/logout/", Some(token), None).await;
+        let answer = call(server.next_address(), "POST", "/api/v1/auth/logout/", Some(token), None).await;
         assert_eq!((answer.status, answer.json["code"].as_str()), (401, Some("token_not_valid")), "{token}");
     }
     let mut ann = Client::connect(&server, ann).await;
@@ -172,7 +173,7 @@ async fn s15_parallel_refreshes_make_one_successor() {
 #[tokio::test]
 async fn s16_only_a_digest_of_a_refresh_token_is_kept_and_sessions_end_by_themselves() {
     let settings = [("refresh-token-s", "1000"), ("session-max-s", "1001"), ("access-token-s", "5000")];
-    let server = Server::start(&settings).await;
+    let server = Server::start_alone(Because::OfTheFile, &settings).await;
     let login = server.account("ann").await;
     let (access, refresh) = (claims(&login.access), claims(&login.refresh));
     let number = |claims: &Value, name: &str| claims[name].as_i64().expect("a number");
@@ -186,7 +187,7 @@ async fn s16_only_a_digest_of_a_refresh_token_is_kept_and_sessions_end_by_themse
     assert_eq!(number(&claims(&token), "exp"), born + 1001, "absolute lifetime");
     let jti = refresh["jti"].as_str().expect("a name");
     assert_eq!(jti.len(), 32, "128 bits");
-    for file in [server.database(), server.database().with_extension("db-wal")] {
+    for file in [server.file(), server.file().with_extension("db-wal")] {
         let bytes = std::fs::read(&file).expect("the database");
         for secret in [jti, login.refresh.as_str(), login.access.as_str(), PASSWORD] {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());

@@ -52,12 +52,15 @@ async fn must_live(sockets: &mut [Client]) {
 
 /// Neither token of the session opens anything any more.
 async fn must_be_shut_out(server: &Server, account: &Account) {
-    let mut socket = RawSocket::open(server.address, "", None).await.expect("an upgrade");
+    let mut socket = RawSocket::open(server.next_address(), "", None).await.expect("an upgrade");
     socket.say(&json!({ "type": "auth", "data": { "token": account.access } }).to_string()).await;
     assert_eq!(socket.json().await["error"]["code"], "invalid_credentials");
     let refresh = json!({ "refresh": account.refresh });
-    assert_eq!(http::call(server.address, "POST", "/api/token/refresh/", None, Some(&refresh)).await.status, 401);
-    let logout = http::call(server.address, "POST", "/api/v1/auth/logout/", Some(&account.access), None).await;
+    assert_eq!(
+        http::call(server.next_address(), "POST", "/api/token/refresh/", None, Some(&refresh)).await.status,
+        401
+    );
+    let logout = http::call(server.next_address(), "POST", "/api/v1/auth/logout/", Some(&account.access), None).await;
     assert_eq!(logout.status, 401);
 }
 
@@ -141,7 +144,7 @@ async fn s13_a_disabled_account_is_out_within_a_second() {
         must_be_shut_out(&home.server, account).await;
     }
     let body = json!({ "username": "ann", "password": PASSWORD });
-    let login = http::call(home.server.address, "POST", "/api/token/", None, Some(&body)).await;
+    let login = http::call(home.server.next_address(), "POST", "/api/token/", None, Some(&body)).await;
     assert_eq!(login.status, 401, "{}", login.body);
     let head = home.friend.command("conversation.get", json!({ "conversation": home.conversation })).await;
     assert_eq!(head["head"], 0, "something was said after the account was disabled");
@@ -163,7 +166,7 @@ async fn s13_not_reading_does_not_put_off_the_end() {
     let mut friend = server.user("friend").await;
     let opened = friend.command("conversation.open", json!({ "user": owner.user })).await;
     let authorization = format!("Authorization: Bearer {}\r\n", thief.access);
-    let mut stalled = RawSocket::open(server.address, &authorization, Some(4096)).await.expect("an upgrade");
+    let mut stalled = RawSocket::open(server.next_address(), &authorization, Some(4096)).await.expect("an upgrade");
     assert_eq!(stalled.json().await["ok"], true);
     let say = |text: String| json!({ "conversation": opened["id"], "text": text });
     // More than the buffers of a connection hold, so that the server waits for the reader.

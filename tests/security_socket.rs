@@ -30,7 +30,7 @@ async fn s7_what_is_too_big_or_no_frame_ends_its_socket_and_no_other() {
     let server = Server::start_plain(&[]).await;
     let mallory = server.account("mallory").await;
     let mut witness = server.user("witness").await;
-    let mut at_limit = RawSocket::greeted(server.address, &mallory.access).await;
+    let mut at_limit = RawSocket::greeted(server.next_address(), &mallory.access).await;
     at_limit.say(&padded(FRAME_MAX)).await;
     assert_eq!(at_limit.json().await["ok"], true);
     // Cut into fragments with a ping in between, it is the same message.
@@ -56,8 +56,8 @@ async fn s7_what_is_too_big_or_no_frame_ends_its_socket_and_no_other() {
     for (what, bytes, code) in attacks {
         for access in [Some(mallory.access.as_str()), None] {
             let mut socket = match access {
-                Some(access) => RawSocket::greeted(server.address, access).await,
-                None => RawSocket::open(server.address, "", None).await.expect("an upgrade"),
+                Some(access) => RawSocket::greeted(server.next_address(), access).await,
+                None => RawSocket::open(server.next_address(), "", None).await.expect("an upgrade"),
             };
             socket.write(&bytes).await;
             assert_eq!(socket.end().await.0, code, "{what}, signed in: {}", access.is_some());
@@ -72,7 +72,7 @@ async fn s7_empty_fragments_cost_nothing_and_have_an_end() {
     let mallory = server.account("mallory").await;
     let witness = server.account("witness").await;
     let empty = frame(MORE, b"").repeat(1000);
-    let mut patient = RawSocket::greeted(server.address, &mallory.access).await;
+    let mut patient = RawSocket::greeted(server.next_address(), &mallory.access).await;
     let before = server.memory_kib();
     patient.write(&frame(BEGIN, b"")).await;
     patient.write(&empty).await;
@@ -85,7 +85,7 @@ async fn s7_empty_fragments_cost_nothing_and_have_an_end() {
     assert_eq!(patient.end().await.0, 4008);
 
     // Endless ones end, also for somebody who answers pings in between.
-    let mut endless = RawSocket::greeted(server.address, &mallory.access).await;
+    let mut endless = RawSocket::greeted(server.next_address(), &mallory.access).await;
     endless.write(&frame(BEGIN, b"")).await;
     for _ in 0..40 {
         if !endless.write(&empty).await {
@@ -101,7 +101,7 @@ async fn s7_a_flood_of_control_frames_is_a_flood() {
     let server = Server::start_plain(&[]).await;
     for (name, first) in [("pinger", PING), ("ponger", PONG)] {
         let account = server.account(name).await;
-        let mut socket = RawSocket::greeted(server.address, &account.access).await;
+        let mut socket = RawSocket::greeted(server.next_address(), &account.access).await;
         let flood = frame(first, b"").repeat(100);
         for _ in 0..200 {
             if !socket.write(&flood).await {
@@ -179,7 +179,7 @@ async fn s32_who_goes_on_flooding_is_closed() {
     let server = Server::start_plain(&[]).await;
     let account = server.account("mallory").await;
     let mut witness = server.user("witness").await;
-    let mut socket = RawSocket::greeted(server.address, &account.access).await;
+    let mut socket = RawSocket::greeted(server.next_address(), &account.access).await;
     // Short answers: what a reader who does not read leaves in the line would be lost with the close frame behind it.
     let flood = frame(0x81, br#"{"type":"ping"}"#).repeat(10);
     let flooding = async {
@@ -209,7 +209,7 @@ async fn s33_a_thousand_sockets_of_one_user_are_twenty() {
     let mut witness = server.user("witness").await;
     let mut sockets = Vec::new();
     for _ in 0..ALL {
-        sockets.push(RawSocket::greeted(server.address, &account.access).await);
+        sockets.push(RawSocket::greeted(server.next_address(), &account.access).await);
     }
     let kept = sockets.split_off(ALL - 20);
     for mut socket in sockets {
@@ -229,13 +229,13 @@ async fn s33_an_address_holds_so_many_who_have_not_said_who_they_are() {
     let ann = server.account("ann").await;
     let mut waiting = Vec::new();
     for _ in 0..MOST {
-        waiting.push(RawSocket::open(server.address, "", None).await.expect("an upgrade"));
+        waiting.push(RawSocket::open(server.next_address(), "", None).await.expect("an upgrade"));
     }
-    assert!(RawSocket::open(server.address, "", None).await.is_err(), "one more came in");
+    assert!(RawSocket::open(server.next_address(), "", None).await.is_err(), "one more came in");
     // Who says who it is makes room.
     waiting[0].say(&json!({ "type": "auth", "data": { "token": ann.access } }).to_string()).await;
     assert_eq!(waiting[0].json().await["ok"], true);
-    RawSocket::open(server.address, "", None).await.expect("there is room for one");
+    RawSocket::open(server.next_address(), "", None).await.expect("there is room for one");
 }
 
 /// Behind a proxy, addresses are those that it tells; a /64 of IPv6 is one.
@@ -247,12 +247,12 @@ async fn s33_a_household_of_addresses_is_one_address() {
     let from = |address: &str| format!("X-Forwarded-For: {address}\r\n");
     let mut inside = Vec::new();
     for address in ["2001:db8::1", "2001:db8::ffff:1:2:3"] {
-        inside.push(RawSocket::open(server.address, &from(address), None).await.expect("an upgrade"));
+        inside.push(RawSocket::open(server.next_address(), &from(address), None).await.expect("an upgrade"));
     }
-    let refused = RawSocket::open(server.address, &from("2001:db8::7"), None).await;
+    let refused = RawSocket::open(server.next_address(), &from("2001:db8::7"), None).await;
     assert!(refused.is_err_and(|answer| answer.starts_with("HTTP/1.1 429 ")));
     for address in ["2001:db8:0:1::1", "192.0.2.7", "192.0.2.8"] {
-        inside.push(RawSocket::open(server.address, &from(address), None).await.expect("an upgrade"));
+        inside.push(RawSocket::open(server.next_address(), &from(address), None).await.expect("an upgrade"));
     }
     // Known ones have a limit of their own: here one for each address.
     for (socket, code) in [(0, None), (1, Some(4010)), (3, None), (4, None)] {
@@ -287,7 +287,7 @@ async fn s37_readers_who_do_not_read_slow_nobody_down_and_lose_nothing() {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..SLOW {
         let authorization = format!("Authorization: Bearer {}\r\n", slow[number % slow.len()].access);
-        let opened = RawSocket::open(server.address, &authorization, Some(4096)).await;
+        let opened = RawSocket::open(server.next_address(), &authorization, Some(4096)).await;
         let mut socket = opened.expect("an upgrade");
         assert_eq!(socket.json().await["ok"], true);
         tasks.spawn(async move {

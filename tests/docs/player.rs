@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sqlx::Connection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::line::{Arrived, Line, Refused};
 use super::session::{self, Block, Step, What};
 use super::shape::{self, Bound, shortened, wrapped};
+use crate::support::checker::rows::Connection;
 use crate::support::server::Account;
 use crate::support::{Server, http};
 
@@ -75,7 +74,7 @@ pub struct Player<'a> {
     speakers: BTreeMap<String, Speaker>,
     accounts: BTreeMap<String, Account>,
     bound: Bound,
-    held: Option<SqliteConnection>,
+    held: Option<Connection>,
     coverage: &'a mut Coverage,
     differs: &'a mut Vec<Differs>,
 }
@@ -141,7 +140,7 @@ impl<'a> Player<'a> {
 
     /// Opens a line for somebody who has none. Unless they say so themselves, they say who they are in silence.
     async fn open(&mut self, name: &str, greets: bool) {
-        let line = Line::open(self.server.address, "/ws", None).await;
+        let line = Line::open(self.server.next_address(), "/ws", None).await;
         let line = line.unwrap_or_else(|refused| panic!("{name} cannot connect: {refused:?}"));
         self.connected(name, line);
         if greets {
@@ -176,7 +175,7 @@ impl<'a> Player<'a> {
         let body = body.map(|body| serde_json::from_str(&self.bound.fill(&body.to_string())).expect("still JSON"));
         let open = ["/api/token/", "/api/token/refresh/", "/api/v1/auth/register/"].contains(&path);
         let token = self.speaker(name).access.clone().filter(|_| !open);
-        let answer = http::call(self.server.address, method, path, token.as_deref(), body.as_ref()).await;
+        let answer = http::call(self.server.next_address(), method, path, token.as_deref(), body.as_ref()).await;
         let text = |name: &str| answer.json[name].as_str().map(str::to_owned);
         if let (Some(access), Some(refresh)) = (text("access"), text("refresh")) {
             let user = name.split('-').next().unwrap_or(name).to_owned();
@@ -191,7 +190,7 @@ impl<'a> Player<'a> {
     }
 
     async fn act(&mut self, step: &Step, act: &str) {
-        let (name, server) = (step.speaker.clone(), self.server.address);
+        let (name, server) = (step.speaker.clone(), self.server.next_address());
         let act = self.bound.fill(act);
         let connecting = match act.split_once(" with Authorization: ") {
             Some(("connects", value)) => Some(("/ws".to_owned(), Some(value.to_owned()))),
@@ -229,24 +228,17 @@ impl<'a> Player<'a> {
         match act {
             "gets SIGTERM" => self.server.stop().await,
             "loses its table of messages" => {
-                let mut database = self.database().await;
-                let broken = sqlx::query("ALTER TABLE messages RENAME TO lost").execute(&mut database).await;
-                broken.expect("the table is renamed");
+                let mut database = self.server.database().writer().await;
+                database.execute("ALTER TABLE messages RENAME TO lost").await;
             }
             "waits for another program that holds the database" => {
-                let mut database = self.database().await;
-                let begun = sqlx::query("BEGIN IMMEDIATE").execute(&mut database).await;
-                begun.expect("nothing is being written");
+                let mut database = self.server.database().writer().await;
+                database.hold().await;
                 self.held = Some(database);
             }
             "has the database for itself again" => self.held = None,
             _ => panic!("nobody knows how to do this to a server: {act}"),
         }
-    }
-
-    async fn database(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.server.database()).busy_timeout(PATIENCE);
-        SqliteConnection::connect_with(&options).await.expect("the database of the server")
     }
 
     async fn told(&mut self, step: &Step, written: &Value, patience: Duration) {

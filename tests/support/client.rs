@@ -2,12 +2,12 @@
 //! story does not ask for stays in the queue, and a wait that ends in vain shows it.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
+use super::node::Addresses;
 use super::recorder::Recorder;
 use super::server::{Account, Server};
 use super::socket::{Cut, Ended, Socket};
@@ -27,8 +27,7 @@ pub struct Client {
     pub hello: Value,
     /// Name and tokens.
     pub account: Account,
-    /// Where the server listens.
-    pub address: SocketAddr,
+    addresses: Arc<Addresses>,
     recorder: Arc<Recorder>,
     device: String,
     socket: Socket,
@@ -50,22 +49,22 @@ fn stream(kind: &str) -> &str {
 impl Client {
     /// Connects an account and says who it is.
     pub async fn connect(server: &Server, account: Account) -> Client {
-        Client::connect_recorded(server.address, &server.recorder, account).await
+        Client::connect_recorded(&server.addresses, &server.recorder, account).await
     }
 
     /// The same, with a record of one's own.
-    pub async fn connect_recorded(address: SocketAddr, recorder: &Arc<Recorder>, account: Account) -> Client {
+    pub async fn connect_recorded(addresses: &Arc<Addresses>, recorder: &Arc<Recorder>, account: Account) -> Client {
         let device = format!("{}/c{}", account.username, DEVICES.fetch_add(1, Ordering::Relaxed));
-        Client::greet(address, Arc::clone(recorder), account, device).await
+        Client::greet(Arc::clone(addresses), Arc::clone(recorder), account, device).await
     }
 
-    async fn greet(address: SocketAddr, recorder: Arc<Recorder>, account: Account, device: String) -> Client {
-        let opened = Socket::open(address, &recorder, &account.username, &device);
+    async fn greet(addresses: Arc<Addresses>, recorder: Arc<Recorder>, account: Account, device: String) -> Client {
+        let opened = Socket::open(addresses.next(), &recorder, &account.username, &device);
         let socket = super::in_time("the socket to open", opened).await;
         let socket = socket.unwrap_or_else(|end| panic!("{device} cannot connect: {end:?}"));
         let (events, replies, hello) = (VecDeque::new(), Vec::new(), Value::Null);
         let (user, session) = (0, 0);
-        let mut client = Client { user, session, hello, account, address, recorder, device, socket, events, replies };
+        let mut client = Client { user, session, hello, account, addresses, recorder, device, socket, events, replies };
         let token = client.account.access.clone();
         client.hello = client.command("auth", json!({ "token": token })).await;
         client.user = client.hello["user"].as_i64().expect("hello names the user");
@@ -75,14 +74,14 @@ impl Client {
 
     /// A second socket of the same session, beside this one.
     pub async fn second_socket(&self) -> Client {
-        Client::connect_recorded(self.address, &self.recorder, self.account.clone()).await
+        Client::connect_recorded(&self.addresses, &self.recorder, self.account.clone()).await
     }
 
     /// The socket is cut without a word, and a new one of the same device opened. Events not yet taken are forgotten,
     /// as they are when a process dies.
     pub async fn connect_again(self) -> Client {
         self.socket.cut(Cut::Drop).await;
-        Client::greet(self.address, self.recorder, self.account, self.device).await
+        Client::greet(self.addresses, self.recorder, self.account, self.device).await
     }
 
     /// Vanishes in the given way.
@@ -181,7 +180,7 @@ impl Client {
 
     /// Calls the REST surface as this user.
     pub async fn http(&self, method: &str, path: &str, body: Option<&Value>) -> http::Response {
-        http::call(self.address, method, path, Some(&self.account.access), body).await
+        http::call(self.addresses.next(), method, path, Some(&self.account.access), body).await
     }
 
     async fn take_frame(&mut self, what: &str) {

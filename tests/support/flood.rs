@@ -2,8 +2,6 @@
 //! stories about kills, cuts and planted faults.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +12,9 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::checker::{Database, Verdict, judge};
+use super::checker::{Database, Source, Verdict, judge};
 use super::device::Device;
+use super::node::Addresses;
 use super::recorder::Recorder;
 use super::socket::{Cut, Ended};
 use super::{Client, Server, in_time};
@@ -87,7 +86,7 @@ pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast:
     let mut clients = Vec::new();
     for number in 0..cast.users {
         let account = server.account(&format!("{prefix}{number}")).await;
-        clients.push(Client::connect_recorded(server.address, recorder, account).await);
+        clients.push(Client::connect_recorded(&server.addresses, recorder, account).await);
     }
     let ids: Vec<i64> = clients.iter().map(|client| client.user).collect();
     let mut conversations: Vec<Vec<i64>> = vec![Vec::new(); cast.users];
@@ -122,7 +121,7 @@ pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast:
 
 impl Flood {
     /// Sets the devices loose.
-    pub fn start(server: SocketAddr, devices: Vec<Device>, plan: Plan, seed: u64) -> Flood {
+    pub fn start(addresses: &Arc<Addresses>, devices: Vec<Device>, plan: Plan, seed: u64) -> Flood {
         let (control, _) = watch::channel(Control { up: true, generation: 0, phase: Phase::Flood });
         let (count, answered) = watch::channel(0);
         let (report, reports) = mpsc::unbounded_channel();
@@ -138,7 +137,7 @@ impl Flood {
                 report,
                 reported: 0,
                 round: (0, Instant::now()),
-                server,
+                addresses: Arc::clone(addresses),
                 left: 0,
                 given: 0,
             };
@@ -170,16 +169,16 @@ impl Flood {
 
     /// Waits until every device has an answer to all it sent and has been pushed all that there is, and judges. Nobody
     /// resumes for this: what the server does not tell by itself is missing in the end, and the checker says so.
-    pub async fn settle(mut self, recorder: &Recorder, file: &Path) -> Verdict {
+    pub async fn settle(mut self, recorder: &Recorder, source: &Source) -> Verdict {
         self.reports("their answers").await;
         let (users, conversations) = recorder.concerned();
-        let mut database = Database::read(file, &users, &conversations).await;
+        let mut database = Database::read(source, &users, &conversations).await;
         for round in 1.. {
             let heads = Arc::new((database.heads, database.personal_heads));
             self.control.send_modify(|control| control.phase = Phase::Settle(round, Arc::clone(&heads)));
             self.reports("everything").await;
             let history = recorder.history();
-            database = Database::read(file, &users, &conversations).await;
+            database = Database::read(source, &users, &conversations).await;
             // A command of a socket that was cut may still have been at work; then there is more to wait for.
             if (&database.heads, &database.personal_heads) == (&heads.0, &heads.1) {
                 let verdict = judge(history, &database);
@@ -212,7 +211,7 @@ struct Player {
     reported: usize,
     /// When the present round began for this device.
     round: (usize, Instant),
-    server: SocketAddr,
+    addresses: Arc<Addresses>,
     /// Commands left on this socket.
     left: usize,
     /// Commands given in all.
@@ -237,7 +236,7 @@ impl Player {
             // A story that failed is gone.
             let Ok(generation) = self.control.wait_for(up).await.map(|control| control.generation) else { return };
             self.left = self.plan.per_socket;
-            refused_by = self.device.connect(self.server).await.is_err().then_some(generation);
+            refused_by = self.device.connect(self.addresses.next()).await.is_err().then_some(generation);
         }
     }
 

@@ -13,9 +13,13 @@ pub mod client;
 pub mod device;
 pub mod flood;
 pub mod http;
+pub mod node;
+pub mod private;
+pub mod process;
 pub mod raw;
 pub mod recorder;
 pub mod server;
+pub mod setup;
 pub mod socket;
 
 pub use client::Client;

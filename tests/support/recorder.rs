@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::checker::{Database, History, Verdict, judge};
+use super::checker::{Database, History, Source, Verdict, judge};
 
 /// Appends to one file. Lines of all sockets stand in one order, that of their times.
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl Recorder {
         (history.users(), history.conversations())
     }
 
-    /// Judges what was recorded so far against the database file.
-    pub async fn verdict(&self, database: &Path) -> Verdict {
+    /// Judges what was recorded so far against the database.
+    pub async fn verdict(&self, database: &Source) -> Verdict {
         let history = self.history();
         let database = Database::read(database, &history.users(), &history.conversations()).await;
         judge(history, &database)

@@ -1,18 +1,20 @@
-//! A server process of one's own: the real binary, a port and a directory that nobody else has.
+//! A server of one's own: one process with SQLite, or a cluster of nodes, as the set-up of the run has it.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::join_all;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::checker::Verdict;
+use super::checker::{Source, Verdict};
+use super::node::{Addresses, Launch, Node, Pairs};
 use super::recorder::Recorder;
-use super::{Client, DEADLINE, http};
+use super::setup::{Because, SetUp, shared};
+use super::{Client, http};
 
 /// Hashing must not dominate the tests.
 const PLAIN: &[(&str, &str)] =
@@ -27,20 +29,23 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("unauthenticated-per-address", "0"),
 ];
 
+/// The key of all nodes of a cluster, so that a token is good on each; a story's own comes before it.
+const KEY: &str = "Zr8-one-key-for-all-nodes-of-a-cluster";
+
 /// Everybody's password, as none of the stories is about choosing one.
 pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens, also after a restart.
-    pub address: SocketAddr,
+    /// Where clients reach it.
+    pub addresses: Arc<Addresses>,
     /// What clients of this server record; stories that want a record of their own make another.
     pub recorder: Arc<Recorder>,
-    settings: Vec<(String, String)>,
-    environment: Vec<(String, String)>,
+    /// Its processes.
+    pub nodes: Vec<Node>,
+    database: Source,
     home: TempDir,
-    process: Child,
     records: AtomicU64,
 }
 
@@ -63,79 +68,97 @@ impl Server {
 
     /// Starts one with the limits that users get, except for these settings.
     pub async fn start_plain(settings: &[(&str, &str)]) -> Server {
-        Server::begin(PLAIN.to_vec(), settings, &[]).await
+        Server::begin(SetUp::of_this_run(), PLAIN.to_vec(), settings, &[]).await
     }
 
     /// Starts one with these settings and variables of the environment.
     pub async fn start_with(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
-        Server::begin([PLAIN, DEFAULTS].concat(), settings, environment).await
+        Server::begin(SetUp::of_this_run(), [PLAIN, DEFAULTS].concat(), settings, environment).await
     }
 
-    async fn begin(mut all: Vec<(&str, &str)>, settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
-        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-        };
+    /// Starts one process with SQLite in both set-ups, for the reason given.
+    pub async fn start_alone(_: Because, settings: &[(&str, &str)]) -> Server {
+        Server::begin(SetUp::Alone, [PLAIN, DEFAULTS].concat(), settings, &[]).await
+    }
+
+    async fn begin(
+        set_up: SetUp,
+        mut all: Vec<(&str, &str)>,
+        settings: &[(&str, &str)],
+        environment: &[(&str, &str)],
+    ) -> Server {
         // A flag may stand once: the story's own value replaces the default.
         all.retain(|(name, _)| !settings.iter().any(|(own, _)| own == name));
         all.extend(settings);
-        let (settings, environment) = (owned(&all), owned(environment));
-        let home = tempfile::Builder::new().prefix("duet-test-").tempdir().expect("a temporary directory");
-        let recorder = Arc::new(Recorder::create(home.path().join("record.jsonl")));
-        let (process, address) = launch(&home, "127.0.0.1:0", &settings, &environment).await;
-        Server { address, recorder, settings, environment, home, process, records: AtomicU64::new(0) }
+        let mut all = owned(&all);
+        let home = home();
+        let mut database = Source::File(home.path().join("data").join("duet.db"));
+        if set_up == SetUp::Cluster {
+            let shared = shared().await;
+            let url = shared.postgres.url(&shared.postgres.create().await);
+            all.push(("database-url".to_owned(), url.clone()));
+            all.push(("redis-url".to_owned(), shared.redis.url()));
+            database = Source::Url(url);
+        }
+        let launches = (0..set_up.nodes()).map(|node| {
+            let data = home.path().join(if node == 0 { "data".to_owned() } else { format!("data-{node}") });
+            let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            Launch { data, listen, settings: all.clone(), environment: variables(set_up, environment) }
+        });
+        let launches = launches.collect();
+        Server::assemble(home, database, launches).await
     }
 
-    /// `kill -9`, and waits until the process is gone.
+    /// Starts these nodes at once, as one server.
+    pub async fn assemble(home: TempDir, database: Source, launches: Vec<Launch>) -> Server {
+        let nodes = join_all(launches.into_iter().map(Node::start)).await;
+        let addresses = Addresses::new(nodes.iter().map(|node| node.address).collect());
+        let recorder = Arc::new(Recorder::create(home.path().join("record.jsonl")));
+        Server { addresses, recorder, nodes, database, home, records: AtomicU64::new(0) }
+    }
+
+    /// Where the next node in turn listens.
+    pub fn next_address(&self) -> SocketAddr {
+        self.addresses.next()
+    }
+
+    /// `kill -9` of all processes, and waits until they are gone.
     pub fn kill(&mut self) {
         self.recorder.server("killed");
-        self.process.kill().expect("kill the server");
-        self.process.wait().expect("wait for the server");
+        self.nodes.iter_mut().for_each(|node| node.process().kill());
     }
 
-    /// Asks it to stop, as an operator does, and waits until the process is gone.
+    /// Asks all processes to stop, as an operator does, and waits until they are gone.
     pub async fn stop(&mut self) {
-        let id = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("run kill");
-        assert!(sent.success(), "kill -TERM {id}: {sent}");
-        super::in_time("the server to stop", async {
-            while self.process.try_wait().expect("look at the server").is_none() {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        self.nodes.iter_mut().for_each(|node| node.process().signal("TERM"));
+        for node in &mut self.nodes {
+            node.process().end("the server to stop").await;
+        }
     }
 
-    /// Starts it again after `kill` or `stop`, on the same directory and port.
+    /// Starts it again after `kill` or `stop`, on the same directories and ports.
     pub async fn restart(&mut self) {
-        let listen = self.address.to_string();
-        (self.process, self.address) = launch(&self.home, &listen, &self.settings, &self.environment).await;
+        join_all(self.nodes.iter_mut().map(Node::restart)).await;
         self.recorder.server("started");
     }
 
-    /// The process, to look at what it uses.
-    pub fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// How many KiB of memory it has.
+    /// How many KiB of memory its processes have.
     pub fn memory_kib(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read its status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        self.nodes.iter().map(Node::memory_kib).sum()
     }
 
-    /// How many connections it has open, and the like.
+    /// How many connections of clients it has open.
     pub fn open_connections(&self) -> usize {
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its files");
-        // What was closed meanwhile is none.
-        let opened = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
-        opened.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+        self.nodes.iter().map(Node::open_connections).sum()
     }
 
     /// Gives an operator's command beside the running server, and answers what it said.
     pub fn operate(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
-        command.args(arguments).arg("--data-dir").arg(self.home.path().join("data"));
+        command.args(arguments).arg("--data-dir").arg(self.data_dir());
+        if let Source::Url(url) = &self.database {
+            command.args(["--database-url", url]);
+        }
         let output = command.stdin(Stdio::null()).output().expect("run the command");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -143,13 +166,29 @@ impl Server {
 
     /// Replaces the variables of the environment that the next start gets.
     pub fn environment(&mut self, environment: &[(&str, &str)]) {
-        let owned = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        self.environment = owned.collect();
+        let set_up = if self.nodes.len() > 1 { SetUp::Cluster } else { SetUp::Alone };
+        self.nodes.iter_mut().for_each(|node| node.launch.environment = variables(set_up, environment));
     }
 
-    /// The file that the checker reads.
-    pub fn database(&self) -> PathBuf {
-        self.home.path().join("data").join("duet.db")
+    /// What the checker reads.
+    pub fn database(&self) -> &Source {
+        &self.database
+    }
+
+    /// The directory of the first process, where with SQLite the database and the secret are.
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// The database of a server that stands on SQLite.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn file(&self) -> PathBuf {
+        match &self.database {
+            Source::File(file) => file.clone(),
+            Source::Url(url) => panic!("{url} is no file: this story is one to start alone"),
+        }
     }
 
     /// A record apart from the server's own, for one of several stories on one server.
@@ -161,7 +200,7 @@ impl Server {
     /// Registers a user and signs in.
     pub async fn account(&self, username: &str) -> Account {
         let body = json!({ "username": username, "password": PASSWORD, "password2": PASSWORD });
-        let answer = http::call(self.address, "POST", "/api/v1/auth/register/", None, Some(&body)).await;
+        let answer = http::call(self.next_address(), "POST", "/api/v1/auth/register/", None, Some(&body)).await;
         assert_eq!(answer.status, 201, "registering {username}: {}", answer.body);
         self.login(username).await
     }
@@ -169,7 +208,7 @@ impl Server {
     /// Signs in once more: another session of the same user.
     pub async fn login(&self, username: &str) -> Account {
         let body = json!({ "username": username, "password": PASSWORD });
-        let answer = http::call(self.address, "POST", "/api/token/", None, Some(&body)).await;
+        let answer = http::call(self.next_address(), "POST", "/api/token/", None, Some(&body)).await;
         assert_eq!(answer.status, 200, "signing {username} in: {}", answer.body);
         let token = |name: &str| answer.json[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
         Account { username: username.to_owned(), access: token("access"), refresh: token("refresh") }
@@ -182,7 +221,7 @@ impl Server {
 
     /// What the checker says to all that was recorded so far.
     pub async fn verdict(&self) -> Verdict {
-        self.recorder.verdict(&self.database()).await
+        self.recorder.verdict(&self.database).await
     }
 
     /// The same, once these clients have taken all that they are due.
@@ -214,57 +253,31 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may be dead already, which is all that is wanted.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
         if std::thread::panicking() {
             self.home.disable_cleanup(true);
-            println!("record and database are in {}", self.home.path().display());
-        }
-    }
-}
-
-/// Starts the binary until it listens. A port that was free a moment ago may have been lent to another process's
-/// outgoing connection, so a server that exits at once is started again until the deadline.
-async fn launch(
-    home: &TempDir,
-    listen: &str,
-    settings: &[(String, String)],
-    environment: &[(String, String)],
-) -> (Child, SocketAddr) {
-    let begun = std::time::Instant::now();
-    loop {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
-        command.arg("serve").arg("--listen").arg(listen).arg("--data-dir").arg(home.path().join("data"));
-        command.args(settings.iter().flat_map(|(name, value)| [format!("--{name}"), value.clone()]));
-        command.envs(environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().expect("start the server");
-        let output = process.stdout.take().expect("it is piped");
-        let (found, listening) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || drain(output, found));
-        match super::in_time("the server to listen", listening).await {
-            Ok(address) => return (process, address),
-            Err(_) => {
-                let status = process.wait().expect("wait for the server");
-                assert!(begun.elapsed() < DEADLINE, "the server ended before it listened: {status}");
+            println!("what was recorded is in {}", self.home.path().display());
+            if let Source::Url(url) = &self.database {
+                // The server of the database goes with the tests. A dump that fails is worth no second failure.
+                let dump = self.home.path().join("database.sql");
+                let _ = Command::new("pg_dump").arg("--file").arg(dump).arg(url).status();
             }
         }
     }
 }
 
-/// Reads the server's output to its end, so that it never waits for us, and tells the address when it is printed.
-fn drain(output: impl std::io::Read, found: tokio::sync::oneshot::Sender<SocketAddr>) {
-    let mut found = Some(found);
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
-        let address = line.split_once("http://").map(|(_, rest)| rest);
-        let address = address.and_then(|rest| rest.split(|c: char| c != ':' && c != '.' && !c.is_ascii_digit()).next());
-        if let Some(address) = address.and_then(|text| text.parse().ok())
-            && let Some(found) = found.take()
-        {
-            // Nobody waits any more once the deadline has passed.
-            let _ = found.send(address);
-        } else if !line.contains("http://") {
-            println!("server: {line}");
-        }
+fn home() -> TempDir {
+    tempfile::Builder::new().prefix("duet-test-").tempdir().expect("a temporary directory")
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Pairs {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The environment of a node. Nodes of a cluster have one key, while a server alone makes its own.
+fn variables(set_up: SetUp, given: &[(&str, &str)]) -> Pairs {
+    let mut all = owned(given);
+    if set_up == SetUp::Cluster && !given.iter().any(|(name, _)| *name == "DUET_SECRET") {
+        all.push(("DUET_SECRET".to_owned(), KEY.to_owned()));
     }
+    all
 }

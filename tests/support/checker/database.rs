@@ -1,10 +1,10 @@
 //! The database as the checker needs it, read with plain SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{ConnectOptions, Connection, Row};
+use serde_json::Value;
+
+use super::rows::Source;
 
 /// One row of `messages`.
 #[derive(Debug, Clone, Default)]
@@ -55,82 +55,85 @@ pub struct Database {
 }
 
 impl Database {
-    /// Reads the file, as far as it concerns the users given and the conversations they are or were in.
-    pub async fn read(file: &Path, users: &BTreeSet<i64>, conversations: &BTreeSet<i64>) -> Database {
-        let options = SqliteConnectOptions::new().filename(file).read_only(true);
-        let mut connection = options.connect().await.expect("open the database");
-        // All of it as it stood at one moment: the server may be at work.
-        let mut at_once = connection.begin().await.expect("begin to read");
-        let users = json_list(users);
-        let chats = json_list(conversations);
+    /// Reads it, as far as it concerns the users given and the conversations they are or were in.
+    pub async fn read(source: &Source, users: &BTreeSet<i64>, conversations: &BTreeSet<i64>) -> Database {
+        let mut at_once = source.snapshot().await;
+        let (users, chats) = (list(users), list(conversations));
+        let in_chats = format!("WHERE conversation_id IN ({chats})");
         let mut database = Database::default();
-        for row in rows(&mut at_once, CONVERSATIONS, &chats).await {
-            let id = row.get(0);
-            database.heads.insert(id, row.get(1));
-            if let (Some(low), Some(high)) = (row.get(2), row.get(3)) {
+        let from = format!("FROM conversations WHERE id IN ({chats})");
+        for row in at_once.rows("id, seq, low, high", &from).await {
+            let id = int(&row[0]);
+            database.heads.insert(id, int(&row[1]));
+            if let (Some(low), Some(high)) = (row[2].as_i64(), row[3].as_i64()) {
                 database.direct.insert(id, DirectPair { low, high });
             }
         }
-        database.messages = rows(&mut at_once, MESSAGES, &chats).await.iter().map(message).collect();
-        for row in rows(&mut at_once, MEMBERS, &chats).await {
-            database.members.insert((row.get(0), row.get(1)), (row.get(2), row.get(3)));
+        let from = format!("FROM messages {in_chats} ORDER BY conversation_id, seq");
+        database.messages = at_once.rows(MESSAGE, &from).await.iter().map(|row| message(row)).collect();
+        let from = format!("FROM members {in_chats}");
+        for row in at_once.rows("conversation_id, user_id, joined_seq, read", &from).await {
+            database.members.insert((int(&row[0]), int(&row[1])), (int(&row[2]), int(&row[3])));
         }
-        let reactions = rows(&mut at_once, REACTIONS, &chats).await;
-        database.reactions = reactions.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-        let removals = rows(&mut at_once, REMOVALS, &chats).await;
-        database.removals = removals.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-        for row in rows(&mut at_once, BLOCKS, &users).await {
-            let (low, high): (i64, i64) = (row.get(0), row.get(1));
-            let sides = [(row.get::<bool, _>(2), (low, high)), (row.get::<bool, _>(3), (high, low))];
+        let from = format!("FROM reactions JOIN messages ON messages.id = message_id {in_chats}");
+        for row in at_once.rows("message_id, emoji, user_id", &from).await {
+            database.reactions.insert((int(&row[0]), text(&row[1]), int(&row[2])));
+        }
+        for row in at_once.rows("user_id, conversation_id, seq", &format!("FROM removals {in_chats}")).await {
+            database.removals.insert((int(&row[0]), int(&row[1]), int(&row[2])));
+        }
+        let from = format!("FROM pairs WHERE low IN ({users})");
+        for row in at_once.rows("low, high, low_blocked_at IS NOT NULL, high_blocked_at IS NOT NULL", &from).await {
+            let (low, high) = (int(&row[0]), int(&row[1]));
+            let sides = [(truth(&row[2]), (low, high)), (truth(&row[3]), (high, low))];
             database.blocks.extend(sides.into_iter().filter(|(blocked, _)| *blocked).map(|(_, side)| side));
         }
-        for row in rows(&mut at_once, PERSONAL, &users).await {
-            let entry = PersonalRow { kind: row.get(2), subject: row.get(3) };
-            database.personal.insert((row.get(0), row.get(1)), entry);
+        for row in
+            at_once.rows("user_id, seq, kind, subject", &format!("FROM personal WHERE user_id IN ({users})")).await
+        {
+            let entry = PersonalRow { kind: text(&row[2]), subject: int(&row[3]) };
+            database.personal.insert((int(&row[0]), int(&row[1])), entry);
         }
-        database.personal_heads =
-            rows(&mut at_once, PERSONAL_HEADS, &users).await.iter().map(|row| (row.get(0), row.get(1))).collect();
-        at_once.rollback().await.expect("end to read");
+        for row in at_once.rows("id, seq", &format!("FROM users WHERE id IN ({users})")).await {
+            database.personal_heads.insert(int(&row[0]), int(&row[1]));
+        }
         database
     }
 }
 
-const CONVERSATIONS: &str =
-    "SELECT id, seq, low, high FROM conversations WHERE id IN (SELECT value FROM json_each($1))";
-const MESSAGES: &str = "SELECT id, conversation_id, seq, rev, sender_id, kind, text, client_key, \
-     edited_at IS NOT NULL, deleted_at IS NOT NULL FROM messages \
-     WHERE conversation_id IN (SELECT value FROM json_each($1)) ORDER BY conversation_id, seq";
-const MEMBERS: &str = "SELECT conversation_id, user_id, joined_seq, read FROM members \
-     WHERE conversation_id IN (SELECT value FROM json_each($1))";
-const REACTIONS: &str = "SELECT message_id, emoji, user_id FROM reactions JOIN messages ON messages.id = message_id \
-     WHERE conversation_id IN (SELECT value FROM json_each($1))";
-const REMOVALS: &str =
-    "SELECT user_id, conversation_id, seq FROM removals WHERE conversation_id IN (SELECT value FROM json_each($1))";
-const BLOCKS: &str = "SELECT low, high, low_blocked_at IS NOT NULL, high_blocked_at IS NOT NULL FROM pairs \
-     WHERE low IN (SELECT value FROM json_each($1))";
-const PERSONAL: &str =
-    "SELECT user_id, seq, kind, subject FROM personal WHERE user_id IN (SELECT value FROM json_each($1))";
-const PERSONAL_HEADS: &str = "SELECT id, seq FROM users WHERE id IN (SELECT value FROM json_each($1))";
+const MESSAGE: &str = "messages.id, conversation_id, seq, rev, sender_id, kind, text, client_key, \
+     edited_at IS NOT NULL, deleted_at IS NOT NULL";
 
-fn json_list(ids: &BTreeSet<i64>) -> String {
-    serde_json::to_string(ids).expect("a list of numbers")
+/// Numbers, as they may stand in SQL. There is always one, since an empty list is no SQL.
+fn list(ids: &BTreeSet<i64>) -> String {
+    let ids = ids.iter().map(i64::to_string).chain(["0".to_owned()]);
+    ids.collect::<Vec<_>>().join(", ")
 }
 
-async fn rows(connection: &mut SqliteConnection, sql: &'static str, list: &str) -> Vec<SqliteRow> {
-    sqlx::query(sql).bind(list).fetch_all(connection).await.unwrap_or_else(|cause| panic!("{sql}: {cause}"))
+fn int(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-fn message(row: &SqliteRow) -> Message {
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// SQLite answers conditions with 0 and 1.
+fn truth(value: &Value) -> bool {
+    *value == true || *value == 1
+}
+
+fn message(row: &[Value]) -> Message {
     Message {
-        id: row.get(0),
-        conversation: row.get(1),
-        seq: row.get(2),
-        rev: row.get(3),
-        sender: row.get(4),
-        kind: row.get(5),
-        text: row.get(6),
-        client_key: row.get(7),
-        edited: row.get(8),
-        deleted: row.get(9),
+        id: int(&row[0]),
+        conversation: int(&row[1]),
+        seq: int(&row[2]),
+        rev: int(&row[3]),
+        sender: int(&row[4]),
+        kind: text(&row[5]),
+        text: text(&row[6]),
+        client_key: row[7].as_str().map(str::to_owned),
+        edited: truth(&row[8]),
+        deleted: truth(&row[9]),
     }
 }

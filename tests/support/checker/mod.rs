@@ -4,10 +4,12 @@
 pub mod database;
 mod history;
 mod replay;
+pub mod rows;
 mod verdict;
 
 pub use database::Database;
 pub use history::History;
+pub use rows::Source;
 
 use serde_json::Value;
 

@@ -11,7 +11,7 @@ use super::in_time;
 /// process and removes what it kept. A stopped process must be continued to hear a signal.
 const GUARD: &str = "read -r _; kill -\"$2\" \"$1\" 2>/dev/null && kill -CONT \"$1\"
     left=100
-    while [ $left -gt 0 ] && kill -0 \"$1\" 2>/dev/null; do sleep 0.1; left=$((left - 1)); done
+    while [ $left -gt 0 ] && [ -e \"/proc/$1/exe\" ]; do sleep 0.1; left=$((left - 1)); done
     [ -z \"$3\" ] || rm -rf \"$3\"";
 
 /// A process that was started here.

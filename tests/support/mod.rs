@@ -16,6 +16,7 @@ pub mod http;
 pub mod node;
 pub mod private;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod recorder;
 pub mod server;

@@ -43,7 +43,7 @@ impl App {
         if !config.redis_url.is_empty() {
             return Err("--redis-url: this version of duet runs as one node; leave it out".to_owned());
         }
-        let store = Arc::new(Store::open(&config, Use::Alone).await?);
+        let store = Arc::new(Store::open(&config, Use::Serving).await?);
         let auth = Auth::open(&config)?;
         let hub = Arc::new(Hub::new(&config));
         let bus = Arc::new(Bus::local(Arc::clone(&hub)));

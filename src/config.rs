@@ -55,7 +55,7 @@ settings! {
     /// Where the database file and the generated secret are kept.
     data_dir: PathBuf = "./duet-data", "directory";
     /// The database; empty: SQLite in the data directory.
-    database_url: Text = "", "URL";
+    database_url: ServiceUrl = "", "URL";
     /// The Redis that connects several nodes; empty: one node.
     redis_url: Text = "", "URL";
     /// How clients reach this server; absolute URLs begin with it.
@@ -141,6 +141,15 @@ settings! {
     /// Sends in one transaction.
     write_batch: usize = "512", "messages";
 
+    /// Lanes of Postgres in which sends are committed; a conversation is always in the same one.
+    write_lanes: usize = "2", "lanes";
+    /// Connections to Postgres that write, for each server.
+    postgres_writers: u32 = "10", "connections";
+    /// Connections to Postgres that read, for each server.
+    postgres_readers: u32 = "10", "connections";
+    /// Start on a Postgres that may lose what it acknowledged: fsync, full_page_writes or synchronous_commit off.
+    allow_unsafe_durability: bool = "false", "true or false";
+
     /// Longest message.
     text_max: usize = "4096", "characters";
     /// Longest title, name, place, reason.
@@ -194,6 +203,10 @@ settings! {
     presence_linger_ms: u64 = "2000", "milliseconds";
     /// How long a query may take.
     query_ms: u64 = "2000", "milliseconds";
+    /// How long to wait for a connection to Postgres, or for a lock.
+    postgres_wait_ms: u64 = "2000", "milliseconds";
+    /// How long to wait for the answer of Postgres to one statement.
+    postgres_statement_ms: u64 = "4000", "milliseconds";
     /// Over what time a draining server sends its sockets away.
     drain_spread_ms: u64 = "5000", "milliseconds";
     /// How long a draining server waits before it exits.
@@ -246,6 +259,43 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Where another service is. The password in it never shows in logs or output.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ServiceUrl(String);
+
+impl std::ops::Deref for ServiceUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for ServiceUrl {
+    fn from(url: String) -> ServiceUrl {
+        ServiceUrl(url)
+    }
+}
+
+impl std::fmt::Display for ServiceUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = self.0.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+        match parts {
+            Some((scheme, (credentials, place))) if credentials.contains(':') => {
+                let user = credentials.split(':').next().unwrap_or_default();
+                write!(f, "{scheme}://{user}:(hidden)@{place}")
+            }
+            _ => f.write_str(&self.0),
+        }
+    }
+}
+
+impl std::fmt::Debug for ServiceUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
 /// How a setting is read from text and shown as text.
 trait Value: Sized {
     fn read(text: &str) -> Result<Self, String>;
@@ -261,7 +311,7 @@ macro_rules! plain_values {
     })* };
 }
 
-plain_values! { i64 u32 u64 usize SocketAddr String }
+plain_values! { bool i64 u32 u64 usize SocketAddr String }
 
 impl Value for PathBuf {
     fn read(text: &str) -> Result<Self, String> {
@@ -269,6 +319,15 @@ impl Value for PathBuf {
     }
     fn show(&self) -> String {
         self.display().to_string()
+    }
+}
+
+impl Value for ServiceUrl {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(ServiceUrl(text.to_owned()))
+    }
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -67,12 +67,14 @@ pub struct Error {
     pub field: Option<String>,
     /// How long to wait before the same command can succeed.
     pub retry_after: Option<Duration>,
+    /// Another transaction was faster; the operation as a whole may be run again at once.
+    pub overtaken: bool,
 }
 
 impl Error {
     /// A refusal with a sentence for people.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Error {
-        Error { code, message: message.into(), field: None, retry_after: None }
+        Error { code, message: message.into(), field: None, retry_after: None, overtaken: false }
     }
 
     /// The object does not exist for this reader. One text for unknown, hidden and blocked, so that they look alike.
@@ -103,6 +105,12 @@ impl Error {
     /// The server cannot take it now and changed nothing.
     pub fn busy() -> Error {
         Error::new(ErrorCode::Busy, "The server is busy. Try again in a moment.")
+    }
+
+    /// Another transaction changed the same at the same time and was faster; nothing was changed.
+    pub fn overtaken() -> Error {
+        let text = "Others are changing the same at this moment. Try again.";
+        Error { overtaken: true, ..Error::new(ErrorCode::Busy, text) }
     }
 
     /// The commit was sent and its answer never came.

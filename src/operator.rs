@@ -31,7 +31,7 @@ fn now() -> Micros {
 
 /// Brings the database up to date.
 pub async fn migrate(config: &Config) -> Said {
-    Store::open(config, Use::Alone).await?;
+    Store::open(config, Use::Serving).await?;
     Ok("The database is up to date.".to_owned())
 }
 
@@ -146,19 +146,21 @@ pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
     Ok(format!("{} has a new password; its sessions are ended.", account.username))
 }
 
-/// Closes the sockets of sessions that another process ended. Runs as long as the server.
+/// Closes the sockets of sessions that another process ended. Runs as long as the server; not on a shared database,
+/// where the sweep does it.
 pub async fn watch(app: Arc<App>) {
     let mut seen = None;
     loop {
         match app.store.foreign_writes().await {
-            Ok(version) if seen.replace(version).is_some_and(|before| before != version) => {
+            Ok(None) => return,
+            Ok(Some(version)) if seen.replace(version).is_some_and(|before| before != version) => {
                 if let Err(error) = close_ended(&app).await {
                     // Looked at again the next time round.
                     seen = None;
                     tracing::warn!(%error, "sessions could not be checked");
                 }
             }
-            Ok(_) => {}
+            Ok(Some(_)) => {}
             Err(error) => tracing::warn!(%error, "the database could not be watched"),
         }
         tokio::time::sleep(WATCH_EVERY).await;

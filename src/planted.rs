@@ -16,6 +16,8 @@ pub enum Fault {
     OrderNotRepaired,
     /// The commit happens, and its answer is lost.
     AnswerLost,
+    /// A transaction that was begun and dropped stays open on its connection.
+    NoRollbackGuard,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -29,6 +31,7 @@ impl Fault {
             "block_outside_lock" => Fault::BlockOutsideLock,
             "order_not_repaired" => Fault::OrderNotRepaired,
             "answer_lost" => Fault::AnswerLost,
+            "no_rollback_guard" => Fault::NoRollbackGuard,
             _ => return None,
         })
     }

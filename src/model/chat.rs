@@ -8,7 +8,7 @@ use super::{ConversationId, MessageId, Micros, UserId};
 /// How a conversation came to be, and what it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum ConversationKind {
     /// Two users, at most one per pair, for ever.
     Direct,
@@ -19,7 +19,7 @@ pub enum ConversationKind {
 /// What a member of a group may do. Each role may do all that the next one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Role {
     /// Writes and leaves.
     Member,
@@ -32,7 +32,7 @@ pub enum Role {
 /// What a message is: somebody's text, or a change of the conversation that all members share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum MessageKind {
     /// A person wrote it.
     Text,

@@ -8,7 +8,7 @@ use super::{ConversationId, MatchId, Micros, SessionId, UserId};
 /// What a person says their gender is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Gender {
     /// A man.
     Man,
@@ -21,7 +21,7 @@ pub enum Gender {
 /// What a user has chosen to be seen as while connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Status {
     /// Here.
     Online,
@@ -172,7 +172,7 @@ pub struct Session {
 /// What an entry of the personal stream is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
-#[sqlx(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum PersonalKind {
     /// Somebody liked me. Who it was is told by the match.
     LikeReceived,

@@ -183,8 +183,7 @@ async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered:
 pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Found> {
     let limit = super::page_size(app, input.limit)?;
     let folded = text::fold(&text::clean("query", &input.query, app.config.name_max, false)?);
-    let words: Vec<String> =
-        folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let words: Vec<String> = search::words(&folded).map(str::to_owned).collect();
     if words.is_empty() {
         return Err(Error::field("query", "Name at least one word."));
     }

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, on};
+use super::{Conn, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Gender, Micros, OwnProfile, Preferences, Status, UserId};
 
@@ -90,7 +90,7 @@ pub struct Seen {
 pub async fn insert(tx: &mut Conn, user: &NewUser<'_>, now: Micros) -> Result<Option<UserId>> {
     const SQL: &str = "INSERT INTO users \
         (username, username_key, password_hash, email, first_name, last_name, created_at, last_active_at) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (username_key) DO NOTHING RETURNING id";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT DO NOTHING RETURNING id";
     Ok(on!(tx, c => sqlx::query_scalar(SQL)
         .bind(user.username)
         .bind(user.username_key)
@@ -122,17 +122,28 @@ pub async fn credentials_of(conn: &mut Conn, user: UserId) -> Result<Option<Cred
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?)
 }
 
+/// Locks accounts: until the end of the transaction nobody else appends to their personal streams, ends or opens
+/// sessions of theirs, or deletes them. What is judged by them is read in a later statement.
+pub async fn lock(tx: &mut Conn, users: &[UserId]) -> Result<()> {
+    const SQL: &str = "SELECT u.id FROM users u WHERE u.id IN (SELECT j.value FROM json_each($1) j) \
+        ORDER BY u.id FOR NO KEY UPDATE";
+    if tx.is_shared() {
+        run!(tx, sqlx::query(SQL).bind(json_list(users)))?;
+    }
+    Ok(())
+}
+
 /// Gives a user another password.
 pub async fn set_password_hash(tx: &mut Conn, user: UserId, hash: &str) -> Result<()> {
     const SQL: &str = "UPDATE users SET password_hash = $2 WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL).bind(user).bind(hash).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(user).bind(hash))?;
     Ok(())
 }
 
 /// A user was there.
 pub async fn touch(tx: &mut Conn, user: UserId, now: Micros) -> Result<()> {
     const SQL: &str = "UPDATE users SET last_active_at = $2 WHERE id = $1 AND last_active_at < $2";
-    on!(tx, c => sqlx::query(SQL).bind(user).bind(now).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(user).bind(now))?;
     Ok(())
 }
 
@@ -248,9 +259,9 @@ pub async fn interests(conn: &mut Conn, user: UserId) -> Result<Vec<String>> {
 pub async fn set_interests(tx: &mut Conn, user: UserId, names: &[String]) -> Result<()> {
     const CLEAR: &str = "DELETE FROM interests WHERE user_id = $1";
     const ADD: &str = "INSERT INTO interests (user_id, name) VALUES ($1, $2) ON CONFLICT (user_id, name) DO NOTHING";
-    on!(tx, c => sqlx::query(CLEAR).bind(user).execute(c))?;
+    run!(tx, sqlx::query(CLEAR).bind(user))?;
     for name in names {
-        on!(tx, c => sqlx::query(ADD).bind(user).bind(name).execute(c))?;
+        run!(tx, sqlx::query(ADD).bind(user).bind(name))?;
     }
     Ok(())
 }
@@ -262,18 +273,20 @@ pub async fn update(tx: &mut Conn, user: UserId, change: &ProfileChange) -> Resu
         birth_date = NULLIF(COALESCE($6, birth_date), ''), gender = COALESCE($7, gender), \
         location = COALESCE($8, location), cell_lat = COALESCE($9, cell_lat), cell_lon = COALESCE($10, cell_lon) \
         WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL)
-        .bind(user)
-        .bind(&change.email)
-        .bind(&change.first_name)
-        .bind(&change.last_name)
-        .bind(&change.bio)
-        .bind(&change.birth_date)
-        .bind(change.gender)
-        .bind(&change.location)
-        .bind(change.cell.map(|(lat, _)| lat))
-        .bind(change.cell.map(|(_, lon)| lon))
-        .execute(c))?;
+    run!(
+        tx,
+        sqlx::query(SQL)
+            .bind(user)
+            .bind(&change.email)
+            .bind(&change.first_name)
+            .bind(&change.last_name)
+            .bind(&change.bio)
+            .bind(&change.birth_date)
+            .bind(change.gender)
+            .bind(&change.location)
+            .bind(change.cell.map(|(lat, _)| lat))
+            .bind(change.cell.map(|(_, lon)| lon))
+    )?;
     Ok(())
 }
 
@@ -288,13 +301,10 @@ pub async fn preferences(conn: &mut Conn, user: UserId) -> Result<Option<Prefere
 pub async fn set_preferences(tx: &mut Conn, user: UserId, wanted: &Preferences) -> Result<()> {
     const SQL: &str = "UPDATE users SET age_min = $2, age_max = $3, distance_km = $4, seeks = $5 WHERE id = $1";
     let seeks = wanted.genders.iter().map(|gender| gender_name(*gender)).collect::<Vec<_>>().join(",");
-    on!(tx, c => sqlx::query(SQL)
-        .bind(user)
-        .bind(wanted.age_min)
-        .bind(wanted.age_max)
-        .bind(wanted.distance_km)
-        .bind(seeks)
-        .execute(c))?;
+    run!(
+        tx,
+        sqlx::query(SQL).bind(user).bind(wanted.age_min).bind(wanted.age_max).bind(wanted.distance_km).bind(seeks)
+    )?;
     Ok(())
 }
 
@@ -329,10 +339,10 @@ pub async fn empty(tx: &mut Conn, user: UserId, now: Micros) -> Result<()> {
     ];
     const MATCHES: &str = "UPDATE pairs SET match_ended_at = $2 WHERE (low = $1 OR high = $1) \
         AND matched_at IS NOT NULL AND match_ended_at IS NULL";
-    on!(tx, c => sqlx::query(USER).bind(user).bind(now).execute(c))?;
-    on!(tx, c => sqlx::query(MATCHES).bind(user).bind(now).execute(c))?;
+    run!(tx, sqlx::query(USER).bind(user).bind(now))?;
+    run!(tx, sqlx::query(MATCHES).bind(user).bind(now))?;
     for step in STEPS {
-        on!(tx, c => sqlx::query(*step).bind(user).execute(c))?;
+        run!(tx, sqlx::query(*step).bind(user))?;
     }
     Ok(())
 }

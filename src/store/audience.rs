@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, Store, json_list, on};
+use super::{Conn, Store, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Micros, Status, UserId};
 
@@ -62,7 +62,7 @@ pub async fn known_among(conn: &mut Conn, reader: UserId, users: &[UserId]) -> R
 /// Chooses what a user is seen as. Answers whether that changed.
 pub async fn set_status(tx: &mut Conn, user: UserId, status: Status) -> Result<bool> {
     const SQL: &str = "UPDATE users SET status = $2 WHERE id = $1 AND status <> $2";
-    Ok(on!(tx, c => sqlx::query(SQL).bind(user).bind(status).execute(c))?.rows_affected() > 0)
+    Ok(run!(tx, sqlx::query(SQL).bind(user).bind(status))? > 0)
 }
 
 /// Notes that a user was there, unless that was noted less than `step` microseconds ago.
@@ -75,6 +75,6 @@ pub async fn was_active(store: &Store, user: UserId, at: Micros, step: i64) -> R
         return Ok(());
     }
     let mut tx = store.begin().await?;
-    on!(&mut *tx, c => sqlx::query(SQL).bind(user).bind(at).execute(c))?;
+    run!(&mut *tx, sqlx::query(SQL).bind(user).bind(at))?;
     tx.commit(|| ()).await
 }

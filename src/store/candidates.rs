@@ -78,14 +78,21 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
         "FROM users u",
         "AND u.cell_lat IS NULL AND u.cell_lon IS NULL ORDER BY u.last_active_at DESC LIMIT $7"
     );
-    const NEAR: &str = candidates!(
-        "FROM json_each($8) j JOIN users u ON u.cell_lat = j.value ->> 0 \
-            AND u.cell_lon BETWEEN j.value ->> 1 AND j.value ->> 2",
-        "ORDER BY u.last_active_at DESC LIMIT $7"
-    );
+    const NEAR: [&str; 2] = [
+        candidates!(
+            "FROM json_each($8) j JOIN users u ON u.cell_lat = j.value ->> 0 \
+                AND u.cell_lon BETWEEN j.value ->> 1 AND j.value ->> 2",
+            "ORDER BY u.last_active_at DESC LIMIT $7"
+        ),
+        candidates!(
+            "FROM json_array_elements($8::JSON) AS j (value) JOIN users u ON u.cell_lat = (j.value ->> 0)::BIGINT \
+                AND u.cell_lon BETWEEN (j.value ->> 1)::BIGINT AND (j.value ->> 2)::BIGINT",
+            "ORDER BY u.last_active_at DESC LIMIT $7"
+        ),
+    ];
     let reader = narrowed.reader;
     macro_rules! ask {
-        ($sql:ident) => {
+        ($sql:expr) => {
             sqlx::query_as($sql)
                 .bind(reader.id)
                 .bind(narrowed.age)
@@ -99,8 +106,8 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
     let Some(spans) = &narrowed.spans else {
         return Ok(on!(conn, c => ask!(ANYWHERE).fetch_all(c))?);
     };
-    let spans = json_list(spans);
-    let mut found: Vec<PersonRow> = on!(conn, c => ask!(NEAR).bind(&spans).fetch_all(c))?;
+    let (near, spans) = (conn.sql(NEAR), json_list(spans));
+    let mut found: Vec<PersonRow> = on!(conn, c => ask!(near).bind(&spans).fetch_all(c))?;
     let nowhere: Vec<PersonRow> = on!(conn, c => ask!(NOWHERE).fetch_all(c))?;
     found.extend(nowhere);
     Ok(found)

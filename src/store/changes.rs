@@ -3,7 +3,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, conversations, on};
+use super::{Conn, conversations, on, run, search};
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, MessageId, MessageKind, Micros, UserId};
 
@@ -44,7 +44,7 @@ pub async fn stored(
 async fn renumber(tx: &mut Conn, conversation: ConversationId, id: MessageId) -> Result<i64> {
     const SQL: &str = "UPDATE messages SET rev = $2 WHERE id = $1";
     let rev = conversations::next_seq(tx, conversation).await?;
-    on!(tx, c => sqlx::query(SQL).bind(id).bind(rev).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(id).bind(rev))?;
     Ok(rev)
 }
 
@@ -58,11 +58,10 @@ pub async fn edit(
     at: Micros,
 ) -> Result<i64> {
     const TEXT: &str = "UPDATE messages SET text = $2, edited_at = $3 WHERE id = $1";
-    const INDEX: &str = "INSERT INTO message_search (rowid, folded, conversation) VALUES ($1, $2, $3)";
     let rev = renumber(tx, conversation, id).await?;
-    on!(tx, c => sqlx::query(TEXT).bind(id).bind(text).bind(at).execute(c))?;
+    run!(tx, sqlx::query(TEXT).bind(id).bind(text).bind(at))?;
     forget_words(tx, id).await?;
-    on!(tx, c => sqlx::query(INDEX).bind(id).bind(folded).bind(conversation).execute(c))?;
+    search::add(tx, id, folded, conversation).await?;
     Ok(rev)
 }
 
@@ -71,23 +70,23 @@ pub async fn delete(tx: &mut Conn, conversation: ConversationId, id: MessageId, 
     const TEXT: &str = "UPDATE messages SET text = '', deleted_at = $2 WHERE id = $1";
     const REACTIONS: &str = "DELETE FROM reactions WHERE message_id = $1";
     let rev = renumber(tx, conversation, id).await?;
-    on!(tx, c => sqlx::query(TEXT).bind(id).bind(at).execute(c))?;
-    on!(tx, c => sqlx::query(REACTIONS).bind(id).execute(c))?;
+    run!(tx, sqlx::query(TEXT).bind(id).bind(at))?;
+    run!(tx, sqlx::query(REACTIONS).bind(id))?;
     forget_words(tx, id).await?;
     Ok(rev)
 }
 
 async fn forget_words(tx: &mut Conn, id: MessageId) -> Result<()> {
     const SQL: &str = "DELETE FROM message_search WHERE rowid = $1";
-    on!(tx, c => sqlx::query(SQL).bind(id).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(id))?;
     Ok(())
 }
 
 /// Deletes a message for one member. Answers whether it was there for them.
 pub async fn remove_for(tx: &mut Conn, user: UserId, conversation: ConversationId, seq: i64) -> Result<bool> {
     const SQL: &str = "INSERT INTO removals (user_id, conversation_id, seq) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    let done = on!(tx, c => sqlx::query(SQL).bind(user).bind(conversation).bind(seq).execute(c))?;
-    Ok(done.rows_affected() > 0)
+    let done = run!(tx, sqlx::query(SQL).bind(user).bind(conversation).bind(seq))?;
+    Ok(done > 0)
 }
 
 /// How many different emojis are under a message, and whether this one is among them.
@@ -106,8 +105,8 @@ pub async fn react(
     emoji: &str,
 ) -> Result<Option<i64>> {
     const SQL: &str = "INSERT INTO reactions (message_id, emoji, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    let done = on!(tx, c => sqlx::query(SQL).bind(id).bind(emoji).bind(user).execute(c))?;
-    match done.rows_affected() {
+    let done = run!(tx, sqlx::query(SQL).bind(id).bind(emoji).bind(user))?;
+    match done {
         0 => Ok(None),
         _ => renumber(tx, conversation, id).await.map(Some),
     }
@@ -122,8 +121,8 @@ pub async fn unreact(
     emoji: &str,
 ) -> Result<Option<i64>> {
     const SQL: &str = "DELETE FROM reactions WHERE message_id = $1 AND emoji = $2 AND user_id = $3";
-    let done = on!(tx, c => sqlx::query(SQL).bind(id).bind(emoji).bind(user).execute(c))?;
-    match done.rows_affected() {
+    let done = run!(tx, sqlx::query(SQL).bind(id).bind(emoji).bind(user))?;
+    match done {
         0 => Ok(None),
         _ => renumber(tx, conversation, id).await.map(Some),
     }

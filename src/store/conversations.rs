@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::FromRow;
 
 use super::messages::{self, MessageRow, messages_for_reader};
-use super::{Conn, json_list, on};
+use super::{Conn, json_list, on, run};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
     Conversation, ConversationId, ConversationKind, Member, Message, MessageId, MessageKind, Micros, Role, UserId,
@@ -62,8 +62,19 @@ impl Membership {
     }
 }
 
-/// What a user is in a conversation; not found if they are not in it. Inside a transaction nothing of it can change
-/// before the commit.
+/// Locks conversations: until the end of the transaction nobody else writes into them or changes who is in them. What is
+/// judged by them is read in a later statement.
+pub async fn lock(tx: &mut Conn, conversations: &[ConversationId]) -> Result<()> {
+    const SQL: &str = "SELECT c.id FROM conversations c WHERE c.id IN (SELECT j.value FROM json_each($1) j) \
+        ORDER BY c.id FOR NO KEY UPDATE";
+    if tx.is_shared() {
+        run!(tx, sqlx::query(SQL).bind(json_list(conversations)))?;
+    }
+    Ok(())
+}
+
+/// What a user is in a conversation; not found if they are not in it. In a transaction that locked the conversation
+/// nothing of it can change before the commit, but for how far the member has received and read.
 pub async fn membership(conn: &mut Conn, conversation: ConversationId, user: UserId) -> Result<Membership> {
     const SQL: &str = "SELECT c.kind, c.title, c.seq AS head, c.member_count, m.role, m.joined_seq, m.delivered, m.read, \
             CASE WHEN c.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END AS blocked_at, \
@@ -126,14 +137,14 @@ pub async fn add_member(
 ) -> Result<()> {
     const SQL: &str = "INSERT INTO members (conversation_id, user_id, role, joined_seq, delivered, read) \
         VALUES ($1, $2, $3, $4, $4, $4)";
-    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).bind(role).bind(joined_seq).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(conversation).bind(user).bind(role).bind(joined_seq))?;
     Ok(())
 }
 
 /// Takes a user out of a conversation. The caller keeps the count.
 pub async fn remove_member(tx: &mut Conn, conversation: ConversationId, user: UserId) -> Result<()> {
     const SQL: &str = "DELETE FROM members WHERE conversation_id = $1 AND user_id = $2";
-    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(conversation).bind(user))?;
     Ok(())
 }
 
@@ -141,21 +152,21 @@ pub async fn remove_member(tx: &mut Conn, conversation: ConversationId, user: Us
 pub async fn count_members(tx: &mut Conn, conversation: ConversationId) -> Result<()> {
     const SQL: &str = "UPDATE conversations SET member_count = \
         (SELECT count(*) FROM members WHERE conversation_id = $1) WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL).bind(conversation).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(conversation))?;
     Ok(())
 }
 
 /// Gives a member a role.
 pub async fn set_role(tx: &mut Conn, conversation: ConversationId, user: UserId, role: Role) -> Result<()> {
     const SQL: &str = "UPDATE members SET role = $3 WHERE conversation_id = $1 AND user_id = $2";
-    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).bind(role).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(conversation).bind(user).bind(role))?;
     Ok(())
 }
 
 /// Gives a group a title.
 pub async fn set_title(tx: &mut Conn, conversation: ConversationId, title: &str) -> Result<()> {
     const SQL: &str = "UPDATE conversations SET title = $2 WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL).bind(conversation).bind(title).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(conversation).bind(title))?;
     Ok(())
 }
 
@@ -186,9 +197,11 @@ pub async fn set_settings(
             hidden_seq = coalesce($5, hidden_seq) \
         WHERE conversation_id = $1 AND user_id = $2 AND (muted_until <> coalesce($3, muted_until) \
             OR archived <> coalesce($4, archived) OR hidden_seq <> coalesce($5, hidden_seq))";
-    let done = on!(tx, c => sqlx::query(SQL).bind(conversation).bind(user).bind(muted_until)
-        .bind(archived.map(i64::from)).bind(hidden_seq).execute(c))?;
-    Ok(done.rows_affected() > 0)
+    let done = run!(
+        tx,
+        sqlx::query(SQL).bind(conversation).bind(user).bind(muted_until).bind(archived.map(i64::from)).bind(hidden_seq)
+    )?;
+    Ok(done > 0)
 }
 
 /// Takes the next number of a conversation.
@@ -213,7 +226,7 @@ pub async fn append_change(
     let seq = next_seq(tx, conversation).await?;
     let id: MessageId = on!(tx, c => sqlx::query_scalar(WRITE).bind(conversation).bind(seq).bind(sender)
         .bind(kind).bind(text).bind(subject).bind(at).fetch_one(c))?;
-    on!(tx, c => sqlx::query(TOUCH).bind(conversation).bind(at).execute(c))?;
+    run!(tx, sqlx::query(TOUCH).bind(conversation).bind(at))?;
     Ok(Message {
         id: Some(id),
         sender: Some(sender),
@@ -351,7 +364,7 @@ pub async fn view(
                     AND x.deleted_at IS NULL AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL \
                     AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.user_id = $1 AND r.conversation_id = c.id \
                         AND r.seq = x.seq) \
-                LIMIT $3) AS some) AS unread \
+                LIMIT $3) AS capped) AS unread \
         FROM json_each($2) j JOIN members m ON m.conversation_id = j.value AND m.user_id = $1 \
         JOIN conversations c ON c.id = m.conversation_id ORDER BY j.key";
     let list = json_list(ids);
@@ -400,7 +413,7 @@ async fn members(
         JOIN conversations c ON c.id = m.conversation_id JOIN users u ON u.id = m.user_id \
         LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.user_id THEN $1 ELSE m.user_id END \
             AND p.high = CASE WHEN $1 < m.user_id THEN m.user_id ELSE $1 END) AS ranked \
-        WHERE place <= $3 ORDER BY conversation_id, user";
+        WHERE place <= $3 ORDER BY conversation_id, place";
     #[derive(FromRow)]
     struct Row {
         conversation_id: ConversationId,

@@ -1,6 +1,6 @@
 //! The entries of a personal stream that stand in the inbox.
 
-use super::{Conn, on};
+use super::{Conn, on, run};
 use crate::error::Result;
 use crate::model::{PersonalEntry, UserId};
 
@@ -36,5 +36,5 @@ pub async fn page(conn: &mut Conn, user: UserId, before: i64, limit: usize) -> R
 /// Raises how far the inbox was read. Answers whether that moved.
 pub async fn mark_read(tx: &mut Conn, user: UserId, seq: i64) -> Result<bool> {
     const SQL: &str = "UPDATE users SET notifications_read = $2 WHERE id = $1 AND notifications_read < $2";
-    Ok(on!(tx, c => sqlx::query(SQL).bind(user).bind(seq).execute(c))?.rows_affected() > 0)
+    Ok(run!(tx, sqlx::query(SQL).bind(user).bind(seq))? > 0)
 }

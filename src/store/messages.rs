@@ -11,7 +11,7 @@ use crate::model::{ConversationId, ConversationKind, Message, MessageId, Message
 
 /// The messages of the conversations that reader `$1` is in, with all that decides how the reader sees them.
 macro_rules! messages_for_reader {
-    ($where:literal) => {
+    ($($where:literal),+) => {
         concat!(
             "SELECT m.id, m.conversation_id, m.seq, m.rev, m.sender_id, m.kind, m.text, m.subject_id, m.reply_to, ",
             "m.client_key, m.sent_at, m.edited_at, m.deleted_at, ",
@@ -25,7 +25,7 @@ macro_rules! messages_for_reader {
             "LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.sender_id THEN $1 ELSE m.sender_id END ",
             "AND p.high = CASE WHEN $1 < m.sender_id THEN m.sender_id ELSE $1 END ",
             "LEFT JOIN removals r ON r.user_id = $1 AND r.conversation_id = m.conversation_id AND r.seq = m.seq ",
-            $where
+            $($where),+
         )
     };
 }
@@ -219,11 +219,16 @@ pub async fn by_place(
 /// Those of some messages that a reader may name as evidence: as the operator must see them, whoever blocked whom
 /// since then. Nobody else may be shown what this answers.
 pub async fn evidence(conn: &mut Conn, reader: UserId, places: &[(ConversationId, i64)]) -> Result<Vec<Message>> {
-    const SQL: &str = messages_for_reader!(
+    const SQLITE: &str = messages_for_reader!(
         "JOIN json_each($2) j ON m.conversation_id = j.value ->> 0 AND m.seq = j.value ->> 1 ORDER BY j.key"
     );
+    const POSTGRES: &str = messages_for_reader!(
+        "JOIN json_array_elements($2::JSON) WITH ORDINALITY AS j (value, key) \
+            ON m.conversation_id = (j.value ->> 0)::BIGINT AND m.seq = (j.value ->> 1)::BIGINT ORDER BY j.key"
+    );
     let places = json_list(places);
-    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&places).fetch_all(c))?;
+    let sql = conn.sql([SQLITE, POSTGRES]);
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql).bind(reader).bind(&places).fetch_all(c))?;
     let unblocked = |row| MessageRow { blocked_at: None, blocks_me_at: None, ..row };
     render(conn, reader, rows.into_iter().map(unblocked).collect()).await
 }

@@ -5,27 +5,34 @@
 
 pub mod accounts;
 pub mod audience;
+mod batch;
 pub mod candidates;
 pub mod changes;
 pub mod conversations;
 pub mod inbox;
 pub mod messages;
 pub mod pairs;
+pub mod postgres;
 pub mod reports;
 pub mod search;
+mod serving;
 pub mod sessions;
 pub mod sqlite;
 pub mod streams;
 pub mod supervision;
+pub mod sweep;
 pub mod writer;
 
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, Result};
+use crate::planted::{self, Fault};
 
-/// Runs the same SQL on whichever database the connection is to: `on!(conn, c => sqlx::query(SQL).execute(c))`.
+/// Runs the same SQL on whichever database the connection is to: `run!(conn, sqlx::query(SQL))`. On
+/// Postgres no answer is waited for without end.
 macro_rules! on {
     ($conn:expr, $c:ident => $query:expr) => {
         match &mut *$conn {
@@ -33,16 +40,31 @@ macro_rules! on {
                 let $c: &mut sqlx::SqliteConnection = &mut *conn;
                 $query.await
             }
+            $crate::store::Conn::Postgres(conn) => {
+                let (conn, watch) = conn.parts();
+                let $c: &mut sqlx::PgConnection = conn;
+                watch.over($query).await
+            }
         }
     };
 }
 pub(crate) use on;
+
+/// Executes a statement and answers how many rows it changed: `run!(conn, sqlx::query(SQL))`.
+macro_rules! run {
+    ($conn:expr, $query:expr) => {
+        $crate::store::on!($conn, c => async { $query.execute(c).await.map(|done| done.rows_affected()) })
+    };
+}
+pub(crate) use run;
 
 /// The database.
 #[derive(Debug)]
 pub enum Store {
     /// One file, one process, one writer.
     Sqlite(sqlite::Sqlite),
+    /// A server that several processes share.
+    Postgres(postgres::Postgres),
 }
 
 /// A connection, for reading or inside a transaction.
@@ -50,14 +72,18 @@ pub enum Store {
 pub enum Conn {
     /// To the file.
     Sqlite(sqlite::SqliteConn),
+    /// To the server.
+    Postgres(postgres::PgConn),
 }
 
 /// How a process uses the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// As its server, or instead of it.
+    /// As a server: on SQLite the only one, on Postgres one of several.
+    Serving,
+    /// Instead of all servers.
     Alone,
-    /// For a moment, beside a server that may be running.
+    /// For a moment, beside servers that may be running.
     Beside,
 }
 
@@ -70,20 +96,30 @@ impl Store {
         if config.database_url.is_empty() || config.database_url.starts_with("sqlite:") {
             return sqlite::Sqlite::open(config, how).await.map(Store::Sqlite);
         }
-        Err(format!("--database-url {}: duet speaks sqlite: URLs only", config.database_url))
+        if config.database_url.starts_with("postgres:") || config.database_url.starts_with("postgresql:") {
+            return postgres::Postgres::open(config, how).await.map(Store::Postgres);
+        }
+        Err("--database-url: a URL begins with sqlite: or postgres:".to_owned())
+    }
+
+    /// Whether other processes serve from the same database.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Store::Postgres(_))
     }
 
     /// A connection that only reads, on a snapshot of its own per statement.
     pub async fn read(&self) -> Result<Conn> {
         match self {
             Store::Sqlite(sqlite) => Ok(Conn::Sqlite(sqlite.reader().await?)),
+            Store::Postgres(postgres) => Ok(Conn::Postgres(postgres.reader().await?)),
         }
     }
 
-    /// A number that changes when another process wrote.
-    pub async fn foreign_writes(&self) -> Result<i64> {
+    /// A number that changes when another process wrote; none on a shared database, where they do so all the time.
+    pub async fn foreign_writes(&self) -> Result<Option<i64>> {
         match self {
-            Store::Sqlite(sqlite) => sqlite.foreign_writes().await,
+            Store::Sqlite(sqlite) => sqlite.foreign_writes().await.map(Some),
+            Store::Postgres(_) => Ok(None),
         }
     }
 
@@ -94,29 +130,47 @@ impl Store {
     pub async fn backup(&self, file: &std::path::Path) -> std::result::Result<(), String> {
         match self {
             Store::Sqlite(sqlite) => sqlite.backup(file).await,
+            Store::Postgres(_) => {
+                Err("a Postgres database is copied with pg_dump; then run duet restored once".to_owned())
+            }
         }
     }
 
     /// Begins a transaction that will write. On SQLite it is alone from here on, in the order of asking, so that
-    /// everything judged in it holds until its commit.
+    /// everything judged in it holds until its commit. On Postgres only what it locks is its own: it locks first, and
+    /// judges in a later statement, which sees all that was committed while it waited.
     pub async fn begin(&self) -> Result<Tx> {
-        match self {
-            Store::Sqlite(sqlite) => {
-                // The guard goes into the Tx before BEGIN is sent: were this future dropped in between, the Tx still
-                // rolls back whatever the connection got to.
-                let mut tx = Tx { conn: Some(Conn::Sqlite(sqlite.writer().await)) };
-                on!(&mut *tx, c => sqlx::query("BEGIN IMMEDIATE").execute(c))?;
-                Ok(tx)
+        let (conn, begin) = match self {
+            Store::Sqlite(sqlite) => (Conn::Sqlite(sqlite.writer().await), "BEGIN IMMEDIATE"),
+            Store::Postgres(postgres) => {
+                (Conn::Postgres(postgres.writer().await?), "BEGIN ISOLATION LEVEL READ COMMITTED")
             }
-        }
+        };
+        // The guard goes into the Tx before BEGIN is sent: were this future dropped in between, the Tx still rolls back
+        // whatever the connection got to.
+        let mut tx = Tx { conn: Some(conn) };
+        run!(&mut *tx, sqlx::query(begin))?;
+        Ok(tx)
     }
 }
 
 impl Conn {
-    /// Statements on this connection fail after a time, until [`Conn::never_stop`].
+    /// Whether other processes write too. Then what is judged must be locked first; else the transaction is alone.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Conn::Postgres(_))
+    }
+
+    /// The one that this database understands of a statement for SQLite and one for Postgres.
+    fn sql(&self, [sqlite, postgres]: [&'static str; 2]) -> &'static str {
+        if self.is_shared() { postgres } else { sqlite }
+    }
+
+    /// Statements on this connection fail after a time, until [`Conn::never_stop`]. On Postgres those of a reader
+    /// always do.
     pub async fn stop_after(&mut self, time: Duration) -> Result<()> {
         match self {
             Conn::Sqlite(conn) => Ok(sqlite::stop_after(conn, time).await?),
+            Conn::Postgres(_) => Ok(()),
         }
     }
 
@@ -124,6 +178,7 @@ impl Conn {
     pub async fn never_stop(&mut self) -> Result<()> {
         match self {
             Conn::Sqlite(conn) => Ok(sqlite::never_stop(conn).await?),
+            Conn::Postgres(_) => Ok(()),
         }
     }
 }
@@ -144,13 +199,17 @@ impl Tx {
         let Some(mut conn) = self.conn.take() else {
             return Err(Error::internal("a transaction without a connection"));
         };
+        if matches!(&conn, Conn::Postgres(conn) if !conn.is_sound()) {
+            // It would be answered well, and roll back.
+            return Err(Error::internal("a transaction was to be committed after one of its statements had failed"));
+        }
         let task = tokio::spawn(async move {
-            match on!(&mut conn, c => sqlx::query("COMMIT").execute(c)) {
+            match run!(&mut conn, sqlx::query("COMMIT")) {
                 Ok(_) => {
                     then();
                     Ok(())
                 }
-                Err(cause) => match on!(&mut conn, c => sqlx::query("ROLLBACK").execute(c)) {
+                Err(cause) => match run!(&mut conn, sqlx::query("ROLLBACK")) {
                     Ok(_) => Err(Error::from(cause)),
                     Err(_) => Err(Error::unknown_outcome()),
                 },
@@ -162,10 +221,13 @@ impl Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
+        if planted::is(Fault::NoRollbackGuard) {
+            return;
+        }
         if let Some(mut conn) = self.conn.take() {
             tokio::spawn(async move {
                 // Fails where BEGIN had not been reached, which is as good.
-                let _ = on!(&mut conn, c => sqlx::query("ROLLBACK").execute(c));
+                let _ = run!(&mut conn, sqlx::query("ROLLBACK"));
             });
         }
     }
@@ -190,17 +252,45 @@ impl DerefMut for Tx {
 /// What a database error means to the one who asked; the text of it goes to the log only.
 impl From<sqlx::Error> for Error {
     fn from(cause: sqlx::Error) -> Error {
-        let code = cause.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
-        match (&cause, code.map(|code| code & 0xff)) {
-            (sqlx::Error::PoolTimedOut, _) | (_, Some(5 | 6)) => Error::busy(),
-            (_, Some(9)) => Error::new(ErrorCode::Busy, "The query took too long. Ask for less."),
-            (_, Some(13)) => {
-                tracing::error!("the disk of the database is full");
-                Error::new(ErrorCode::Busy, "The server cannot write now: its disk is full. Nothing was changed.")
+        let known = match &cause {
+            sqlx::Error::PoolTimedOut => Some(Error::busy()),
+            sqlx::Error::Io(error) => {
+                tracing::warn!(%error, "the database does not answer");
+                Some(Error::busy())
             }
-            _ => Error::internal(cause),
+            sqlx::Error::Database(error) => match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+                Some(error) => postgres::meaning(error),
+                None => sqlite::meaning(&**error),
+            },
+            _ => None,
+        };
+        known.unwrap_or_else(|| Error::internal(cause))
+    }
+}
+
+/// How often what was overtaken is run in all.
+const TRIES: u32 = 4;
+/// The longest pause before the second try, in milliseconds; it doubles with each.
+const PAUSE_MS: u64 = 20;
+
+/// Runs something that begins a transaction of its own, and runs it again where another transaction was faster.
+///
+/// # Errors
+/// What the last try came to.
+pub async fn retried<T, F: Future<Output = Result<T>>>(mut run: impl FnMut() -> F) -> Result<T> {
+    for before in 1..TRIES {
+        match run().await {
+            Err(error) if error.overtaken => {
+                let mut byte = [0];
+                // Those who met once should not meet again; without randomness they only might.
+                let _ = getrandom::fill(&mut byte);
+                let pause = (PAUSE_MS << before) * u64::from(byte[0]) / 512;
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            done => return done,
         }
     }
+    run().await
 }
 
 /// The values of a list as one JSON parameter, for `json_each`.

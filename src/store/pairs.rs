@@ -5,7 +5,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, on};
+use super::{Conn, on, run};
 use crate::error::Result;
 use crate::model::{ConversationId, MatchId, Micros, UserId};
 use crate::protocol::replies::Blocked;
@@ -103,20 +103,32 @@ impl Pair {
 pub async fn lock(tx: &mut Conn, one: UserId, other: UserId) -> Result<Option<Pair>> {
     const MAKE: &str = "INSERT INTO pairs (low, high) \
         SELECT l.id, h.id FROM users l JOIN users h ON h.id = $2 WHERE l.id = $1 ON CONFLICT (low, high) DO NOTHING";
-    // On SQLite the transaction is alone, so that finding the row is enough.
-    const FIND: &str = "SELECT id, low, high, low_liked_at, high_liked_at, low_passed_at, high_passed_at, \
-        low_blocked_at, high_blocked_at, matched_at, match_ended_at FROM pairs WHERE low = $1 AND high = $2";
+    macro_rules! find {
+        ($lock:literal) => {
+            concat!(
+                "SELECT id, low, high, low_liked_at, high_liked_at, low_passed_at, high_passed_at, low_blocked_at, ",
+                "high_blocked_at, matched_at, match_ended_at FROM pairs WHERE low = $1 AND high = $2",
+                $lock
+            )
+        };
+    }
+    const FIND: [&str; 2] = [find!(""), find!(" FOR NO KEY UPDATE")];
+    let find = tx.sql(FIND);
     let (low, high) = (one.min(other), one.max(other));
-    on!(tx, c => sqlx::query(MAKE).bind(low).bind(high).execute(c))?;
-    let row: Option<PairRow> = on!(tx, c => sqlx::query_as(FIND).bind(low).bind(high).fetch_optional(c))?;
+    run!(tx, sqlx::query(MAKE).bind(low).bind(high))?;
+    let row: Option<PairRow> = on!(tx, c => sqlx::query_as(find).bind(low).bind(high).fetch_optional(c))?;
     Ok(row.map(Pair::from))
 }
 
 /// Locks the direct conversation of a locked pair, so that a block waits for what is being written there; none if the
-/// two have none. On SQLite the transaction is alone, so that finding it is enough.
+/// two have none.
 pub async fn lock_conversation(tx: &mut Conn, pair: &Pair) -> Result<Option<ConversationId>> {
-    const SQL: &str = "SELECT id FROM conversations WHERE low = $1 AND high = $2";
-    Ok(on!(tx, c => sqlx::query_scalar(SQL).bind(pair.low).bind(pair.high).fetch_optional(c))?)
+    const SQL: [&str; 2] = [
+        "SELECT id FROM conversations WHERE low = $1 AND high = $2",
+        "SELECT id FROM conversations WHERE low = $1 AND high = $2 FOR NO KEY UPDATE",
+    ];
+    let sql = tx.sql(SQL);
+    Ok(on!(tx, c => sqlx::query_scalar(sql).bind(pair.low).bind(pair.high).fetch_optional(c))?)
 }
 
 /// Writes a locked pair back.
@@ -124,17 +136,19 @@ pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
     const SQL: &str = "UPDATE pairs SET low_liked_at = $2, high_liked_at = $3, low_passed_at = $4, high_passed_at = $5, \
         low_blocked_at = $6, high_blocked_at = $7, matched_at = $8, match_ended_at = $9 WHERE id = $1";
     let (low, high) = (&pair.low_side, &pair.high_side);
-    on!(tx, c => sqlx::query(SQL)
-        .bind(pair.id)
-        .bind(low.liked_at)
-        .bind(high.liked_at)
-        .bind(low.passed_at)
-        .bind(high.passed_at)
-        .bind(low.blocked_at)
-        .bind(high.blocked_at)
-        .bind(pair.matched_at)
-        .bind(pair.match_ended_at)
-        .execute(c))?;
+    run!(
+        tx,
+        sqlx::query(SQL)
+            .bind(pair.id)
+            .bind(low.liked_at)
+            .bind(high.liked_at)
+            .bind(low.passed_at)
+            .bind(high.passed_at)
+            .bind(low.blocked_at)
+            .bind(high.blocked_at)
+            .bind(pair.matched_at)
+            .bind(pair.match_ended_at)
+    )?;
     Ok(())
 }
 

@@ -1,12 +1,59 @@
 //! Full-text search within what a reader may see.
 
 use super::messages::{MessageRow, messages_for_reader, render};
-use super::{Conn, on, streams};
+use super::{Conn, on, run, streams};
 use crate::error::Result;
 use crate::model::{ConversationId, Message, MessageId, UserId};
 
 /// Conversations of a reader that are named to the index; a reader with more is filtered after the index alone.
 const CONVERSATIONS_NAMED: usize = 500;
+
+/// Longest word that Postgres can index, in bytes. A longer one is not found.
+const LEXEME_MAX: usize = 2046;
+
+/// The words of a folded text or query.
+pub fn words(folded: &str) -> impl Iterator<Item = &str> {
+    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// A folded text as Postgres indexes it: its words, and the name of its conversation as one more that no text has.
+pub(super) fn lexemes(folded: &str, conversation: ConversationId) -> String {
+    let words = words(folded).filter(|word| word.len() <= LEXEME_MAX).map(str::to_owned);
+    words.chain([place_word(conversation)]).collect::<Vec<_>>().join(" ")
+}
+
+fn place_word(conversation: ConversationId) -> String {
+    format!("#{conversation}")
+}
+
+/// Puts the folded text of a message into the index.
+pub(super) async fn add(tx: &mut Conn, id: MessageId, folded: &str, conversation: ConversationId) -> Result<()> {
+    const SQLITE: &str = "INSERT INTO message_search (rowid, folded, conversation) VALUES ($1, $2, $3)";
+    const POSTGRES: &str =
+        "INSERT INTO message_search (rowid, words) VALUES ($1, array_to_tsvector(string_to_array($2, ' ')))";
+    match tx.is_shared() {
+        true => run!(tx, sqlx::query(POSTGRES).bind(id).bind(lexemes(folded, conversation)))?,
+        false => run!(tx, sqlx::query(SQLITE).bind(id).bind(folded).bind(conversation))?,
+    };
+    Ok(())
+}
+
+/// What a reader may find below the id `$3`, in conversation `$4` unless that is null, newest first.
+macro_rules! found_by {
+    ($matches:literal) => {
+        messages_for_reader!(
+            "JOIN message_search s ON s.rowid = m.id WHERE ",
+            $matches,
+            " AND m.id < $3 AND ($4 IS NULL OR m.conversation_id = $4) \
+                AND m.deleted_at IS NULL AND u.deleted_at IS NULL AND r.seq IS NULL AND m.seq > me.joined_seq \
+                AND NOT (c.kind = 'group' \
+                    AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NOT NULL) \
+                AND NOT (c.kind = 'direct' \
+                    AND CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NOT NULL) \
+            ORDER BY m.id DESC LIMIT $5"
+        )
+    };
+}
 
 /// Messages that hold all `words` (folded, plain), newest first, at most `limit`, below the id `before`.
 pub async fn find(
@@ -17,34 +64,35 @@ pub async fn find(
     before: Option<MessageId>,
     limit: usize,
 ) -> Result<Vec<Message>> {
-    const SQL: &str = messages_for_reader!(
-        "JOIN message_search s ON s.rowid = m.id \
-         WHERE message_search MATCH $2 AND m.id < $3 AND ($4 IS NULL OR m.conversation_id = $4) \
-            AND m.deleted_at IS NULL AND u.deleted_at IS NULL AND r.seq IS NULL AND m.seq > me.joined_seq \
-            AND NOT (c.kind = 'group' \
-                AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NOT NULL) \
-            AND NOT (c.kind = 'direct' \
-                AND CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NOT NULL) \
-         ORDER BY m.id DESC LIMIT $5"
-    );
+    const SQL: [&str; 2] = [found_by!("message_search MATCH $2"), found_by!("s.words @@ $2::TSQUERY")];
     let conversations = match conversation {
         Some(id) => vec![id],
         None => streams::heads(conn, reader).await?.into_iter().map(|head| head.conversation).collect(),
     };
-    let query = index_query(words, &conversations);
+    if conn.is_shared() && words.iter().any(|word| word.len() > LEXEME_MAX) {
+        return Ok(Vec::new());
+    }
+    let query = index_query(conn.is_shared(), words, &conversations);
     let before = before.map_or(i64::MAX, |id| id.0);
-    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL)
+    let sql = conn.sql(SQL);
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql)
         .bind(reader).bind(&query).bind(before).bind(conversation).bind(limit as i64).fetch_all(c))?;
     render(conn, reader, rows).await
 }
 
 /// Every word quoted, so that nothing in it is an operator; narrowed to the reader's conversations inside the index.
-fn index_query(words: &[String], conversations: &[ConversationId]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("\"{}\"", word.replace('"', "\"\""))).collect();
-    let mut query = format!("folded : ({})", quoted.join(" AND "));
+/// For the full-text index of Postgres or of SQLite.
+fn index_query(postgres: bool, words: &[String], conversations: &[ConversationId]) -> String {
+    let quoted = |quote: char, word: &str| format!("{quote}{}{quote}", word.replace(quote, &format!("{quote}{quote}")));
+    let all = |quote: char, and: &str| words.iter().map(|word| quoted(quote, word)).collect::<Vec<_>>().join(and);
+    let (mut query, quote, and, or) = match postgres {
+        true => (all('\'', " & "), '\'', " & (", " | "),
+        false => (format!("folded : ({})", all('"', " AND ")), '"', " AND conversation : (", " OR "),
+    };
     if !conversations.is_empty() && conversations.len() <= CONVERSATIONS_NAMED {
-        let ids: Vec<String> = conversations.iter().map(|id| format!("\"{id}\"")).collect();
-        query.push_str(&format!(" AND conversation : ({})", ids.join(" OR ")));
+        let name = |id: &ConversationId| if postgres { place_word(*id) } else { id.to_string() };
+        let names: Vec<String> = conversations.iter().map(|id| quoted(quote, &name(id))).collect();
+        query.push_str(&format!("{and}{})", names.join(or)));
     }
     query
 }

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, on};
+use super::{Conn, on, run};
 use crate::error::Result;
 use crate::model::{Micros, Session, SessionId, UserId};
 
@@ -72,7 +72,7 @@ pub async fn list(conn: &mut Conn, user: UserId, current: SessionId, now: Micros
 pub async fn end(tx: &mut Conn, user: UserId, session: SessionId, now: Micros) -> Result<bool> {
     const SQL: &str =
         "UPDATE sessions SET ended_at = $3 WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > $3";
-    Ok(on!(tx, c => sqlx::query(SQL).bind(user).bind(session).bind(now).execute(c))?.rows_affected() > 0)
+    Ok(run!(tx, sqlx::query(SQL).bind(user).bind(session).bind(now))? > 0)
 }
 
 /// Ends all sessions of a user, or all but one, and answers which they were.
@@ -87,7 +87,7 @@ pub async fn end_all(tx: &mut Conn, user: UserId, but: Option<SessionId>, now: M
 /// Notes that a session got a token.
 pub async fn touch(tx: &mut Conn, session: SessionId, now: Micros) -> Result<()> {
     const SQL: &str = "UPDATE sessions SET last_used_at = $2 WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL).bind(session).bind(now).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(session).bind(now))?;
     Ok(())
 }
 
@@ -102,12 +102,6 @@ pub async fn rotate(
 ) -> Result<()> {
     const SQL: &str = "UPDATE sessions SET previous_hash = refresh_hash, refresh_hash = $2, rotated_at = $3, \
         rotated_by = $4, last_used_at = $3, expires_at = $5 WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL)
-        .bind(session)
-        .bind(refresh_hash)
-        .bind(now)
-        .bind(client)
-        .bind(expires_at)
-        .execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(session).bind(refresh_hash).bind(now).bind(client).bind(expires_at))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -13,7 +14,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::Use;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 
 /// Connections that read; more would only wait for the same two or four cores.
 const READERS: u32 = 4;
@@ -73,7 +74,7 @@ impl Sqlite {
         let path = path(config);
         let shown = path.display();
         let lock = match how {
-            Use::Alone => Some(lock(&path)?),
+            Use::Serving | Use::Alone => Some(lock(&path)?),
             Use::Beside if path.exists() => None,
             Use::Beside => return Err(format!("there is no database at {shown}: name the server's --data-dir")),
         };
@@ -175,4 +176,21 @@ pub(super) async fn stop_after(conn: &mut SqliteConnection, time: Duration) -> s
 pub(super) async fn never_stop(conn: &mut SqliteConnection) -> std::result::Result<(), sqlx::Error> {
     conn.lock_handle().await?.remove_progress_handler();
     Ok(())
+}
+
+/// What an error of the database means, by its primary result code; none where it means a fault of ours.
+pub(super) fn meaning(error: &dyn DatabaseError) -> Option<Error> {
+    let code = error.code()?.parse::<u32>().ok()?;
+    match code & 0xff {
+        // Busy, locked.
+        5 | 6 => Some(Error::busy()),
+        // Interrupted.
+        9 => Some(Error::new(ErrorCode::Busy, "The query took too long. Ask for less.")),
+        // Full.
+        13 => {
+            tracing::error!("the disk of the database is full");
+            Some(Error::new(ErrorCode::Busy, "The server cannot write now: its disk is full. Nothing was changed."))
+        }
+        _ => None,
+    }
 }

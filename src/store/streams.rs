@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, Store, json_list, on};
+use super::{Conn, Store, json_list, on, run};
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, Micros, PersonalEntry, PersonalKind, UserId, Watermark};
 
@@ -28,30 +28,47 @@ pub struct PlacedWatermark {
 impl Store {
     /// The name of this database's history; made at the first start.
     pub async fn epoch(&self) -> std::result::Result<String, String> {
-        let cannot = |cause: Error| format!("cannot read the epoch: {cause}");
-        let mut tx = self.begin().await.map_err(cannot)?;
-        let found = epoch(&mut tx).await.map_err(cannot)?;
-        let epoch = match found {
-            Some(epoch) => epoch,
-            None => renew_epoch(&mut tx).await.map_err(cannot)?,
-        };
-        tx.commit(|| ()).await.map_err(cannot)?;
-        Ok(epoch)
+        self.named_once("epoch").await.map_err(|cause| format!("cannot read the epoch: {cause}"))
+    }
+
+    /// The name of this installation, for what it shares with others; made at the first start, and kept for ever.
+    pub async fn installation(&self) -> std::result::Result<String, String> {
+        self.named_once("installation").await.map_err(|cause| format!("cannot read the installation: {cause}"))
+    }
+
+    /// A random name that is made by whoever asks first.
+    async fn named_once(&self, key: &str) -> Result<String> {
+        const MAKE: &str = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
+        let mut tx = self.begin().await?;
+        let new = random_name()?;
+        run!(&mut *tx, sqlx::query(MAKE).bind(key).bind(&new))?;
+        let name = meta(&mut tx, key).await?;
+        tx.commit(|| ()).await?;
+        Ok(name.unwrap_or(new))
     }
 }
 
-async fn epoch(conn: &mut Conn) -> Result<Option<String>> {
-    const SQL: &str = "SELECT value FROM meta WHERE key = 'epoch'";
-    Ok(on!(conn, c => sqlx::query_scalar(SQL).fetch_optional(c))?)
+async fn meta(conn: &mut Conn, key: &str) -> Result<Option<String>> {
+    const SQL: &str = "SELECT value FROM meta WHERE key = $1";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(key).fetch_optional(c))?)
+}
+
+fn random_name() -> Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(Error::internal)?;
+    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
+}
+
+/// The epoch now, if there is one yet.
+pub(super) async fn epoch(conn: &mut Conn) -> Result<Option<String>> {
+    meta(conn, "epoch").await
 }
 
 /// Begins a new epoch: every cursor given out before is worth nothing from here on.
 pub async fn renew_epoch(tx: &mut Conn) -> Result<String> {
     const SQL: &str = "INSERT INTO meta (key, value) VALUES ('epoch', $1) ON CONFLICT (key) DO UPDATE SET value = $1";
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    let epoch = format!("{:016x}", u64::from_be_bytes(bytes));
-    on!(tx, c => sqlx::query(SQL).bind(&epoch).execute(c))?;
+    let epoch = random_name()?;
+    run!(tx, sqlx::query(SQL).bind(&epoch))?;
     Ok(epoch)
 }
 
@@ -107,7 +124,7 @@ pub async fn append_personal(
     const NUMBER: &str = "UPDATE users SET seq = seq + 1 WHERE id = $1 RETURNING seq";
     const WRITE: &str = "INSERT INTO personal (user_id, seq, kind, subject, at) VALUES ($1, $2, $3, $4, $5)";
     let seq: i64 = on!(tx, c => sqlx::query_scalar(NUMBER).bind(user).fetch_one(c))?;
-    on!(tx, c => sqlx::query(WRITE).bind(user).bind(seq).bind(kind).bind(subject).bind(at).execute(c))?;
+    run!(tx, sqlx::query(WRITE).bind(user).bind(seq).bind(kind).bind(subject).bind(at))?;
     Ok(PersonalEntry { seq, kind, subject, at })
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, json_list, on};
+use super::{Conn, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Actor, Micros, SessionId, UserId};
 
@@ -47,7 +47,7 @@ pub async fn accounts(conn: &mut Conn) -> Result<Vec<Account>> {
 /// Closes an account from a time on, or opens it.
 pub async fn set_disabled(tx: &mut Conn, user: UserId, at: Option<Micros>) -> Result<()> {
     const SQL: &str = "UPDATE users SET disabled_at = $2 WHERE id = $1";
-    on!(tx, c => sqlx::query(SQL).bind(user).bind(at).execute(c))?;
+    run!(tx, sqlx::query(SQL).bind(user).bind(at))?;
     Ok(())
 }
 

@@ -1,0 +1,374 @@
+//! One batch of sends in one transaction: *lock, judge, number, write*.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::FromRow;
+
+use super::sweep::{self, Change};
+use super::writer::{AUDIENCE_MAX, NewMessage, Placed, Told, Written};
+use super::{Conn, Tx, conversations, json_list, on, run, search};
+use crate::error::{Error, ErrorCode, Result};
+use crate::metrics;
+use crate::model::{ConversationId, ConversationKind, Message, MessageId, MessageKind, Micros, Stream, UserId};
+use crate::planted::{self, Fault};
+
+/// Writes a batch in one transaction. Answers what became of each message, in order.
+pub(super) async fn commit(mut tx: Tx, batch: &[NewMessage], told: Told) -> Result<Vec<Result<Placed>>> {
+    let began = Instant::now();
+    let rows: Vec<JudgeRow<'_>> = batch.iter().enumerate().map(|(at, message)| JudgeRow::new(at, message)).collect();
+    let rows = json_list(&rows);
+    // Locked first, so that no block, no deletion and no other writer comes between what is judged and what is written.
+    let places: Vec<ConversationId> = batch.iter().map(|message| message.conversation).collect();
+    conversations::lock(&mut tx, &places).await?;
+    let known = known(&mut tx, &rows).await?;
+    let rights = rights(&mut tx, &rows).await?;
+    let (outcomes, numbered) = number(tx.is_shared(), batch, &known, &rights);
+    if numbered.is_empty() {
+        return settle(batch.len(), outcomes, &HashMap::new());
+    }
+    let rows = json_list(&numbered);
+    let ids = insert(&mut tx, &rows).await?;
+    let mut hidden = hidden(&mut tx, &numbered).await?;
+    let audience = note(&mut tx, &numbered).await?;
+    let written = numbered.iter().filter_map(|row| {
+        let id = *ids.get(&(row.conversation, row.seq))?;
+        let hidden_from = hidden.remove(&row.at).unwrap_or_default();
+        let audience = audience.as_ref().and_then(|audience| audience.get(&row.conversation)).cloned();
+        Some(Written { message: row.message(id, &batch[row.at]), hidden_from, audience })
+    });
+    let written: Vec<Written> = written.collect();
+    let placed = written.iter().zip(&numbered).filter_map(|(written, row)| {
+        Some((row.at, Placed { id: written.message.id?, seq: row.seq, sent_at: row.sent_at }))
+    });
+    let placed: HashMap<usize, Placed> = placed.collect();
+    let committed = tx.commit(move || told(written));
+    if planted::is(Fault::AckBeforeCommit) {
+        // As a server that syncs by a timer would: what is lost is what came since the last time.
+        let later = tokio::time::sleep(std::time::Duration::from_millis(20));
+        drop(tokio::spawn(async move {
+            later.await;
+            committed.await
+        }));
+    } else {
+        committed.await?;
+    }
+    metrics::commit(numbered.len(), began.elapsed());
+    settle(batch.len(), outcomes, &placed)
+}
+
+/// What was decided of a send before anything was written.
+enum Outcome {
+    Refused(Error),
+    Repeat(Placed),
+    /// Takes a number, as the numbered row of the given place in the batch.
+    Numbered(usize),
+}
+
+fn settle(count: usize, outcomes: Vec<Outcome>, placed: &HashMap<usize, Placed>) -> Result<Vec<Result<Placed>>> {
+    let lost = || Error::internal("a written message was not returned by its insert");
+    let settled = outcomes.into_iter().map(|outcome| match outcome {
+        Outcome::Refused(error) => Err(error),
+        Outcome::Repeat(first) => Ok(first),
+        Outcome::Numbered(_) if planted::is(Fault::AnswerLost) => Err(Error::unknown_outcome()),
+        Outcome::Numbered(at) => placed.get(&at).copied().ok_or_else(lost),
+    });
+    let settled: Vec<_> = settled.collect();
+    debug_assert_eq!(settled.len(), count);
+    Ok(settled)
+}
+
+/// What the judging statements need to know of a send.
+#[derive(Serialize)]
+struct JudgeRow<'a> {
+    at: usize,
+    sender: UserId,
+    conversation: ConversationId,
+    client_key: Option<&'a str>,
+    reply_to: Option<i64>,
+}
+
+impl<'a> JudgeRow<'a> {
+    fn new(at: usize, message: &'a NewMessage) -> Self {
+        let client_key = message.client_key.as_deref();
+        JudgeRow {
+            at,
+            sender: message.sender,
+            conversation: message.conversation,
+            client_key,
+            reply_to: message.reply_to,
+        }
+    }
+}
+
+/// An earlier message under the same key.
+#[derive(FromRow)]
+struct Known {
+    at: i64,
+    id: MessageId,
+    seq: i64,
+    sent_at: Micros,
+    content_hash: Option<String>,
+}
+
+/// A statement over the rows of a batch, which come as one JSON parameter, for SQLite and for Postgres: `j` has a column
+/// for each field that a row may have.
+macro_rules! over_rows {
+    ($head:literal, $tail:literal) => {
+        [
+            concat!(
+                $head,
+                " FROM (SELECT value ->> 'at' AS at, value ->> 'sender' AS sender, \
+                    value ->> 'conversation' AS conversation, value ->> 'client_key' AS client_key, \
+                    value ->> 'reply_to' AS reply_to, value ->> 'seq' AS seq, value ->> 'text' AS text, \
+                    value ->> 'content_hash' AS content_hash, value ->> 'sent_at' AS sent_at, \
+                    value ->> 'words' AS words FROM json_each($1)) j ",
+                $tail
+            ),
+            concat!(
+                $head,
+                " FROM json_to_recordset($1::JSON) AS j (at BIGINT, sender BIGINT, conversation BIGINT, \
+                    client_key TEXT, reply_to BIGINT, seq BIGINT, text TEXT, content_hash TEXT, sent_at BIGINT, \
+                    words TEXT) ",
+                $tail
+            ),
+        ]
+    };
+}
+
+async fn known(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Known>> {
+    const SQL: [&str; 2] = over_rows!(
+        "SELECT j.at, m.id, m.seq, m.sent_at, m.content_hash",
+        "JOIN messages m ON m.sender_id = j.sender AND m.client_key = j.client_key"
+    );
+    if planted::is(Fault::NoIdempotency) {
+        return Ok(HashMap::new());
+    }
+    let sql = tx.sql(SQL);
+    let known: Vec<Known> = on!(tx, c => sqlx::query_as(sql).bind(rows).fetch_all(c))?;
+    Ok(known.into_iter().map(|row| (row.at as usize, row)).collect())
+}
+
+/// What a member may do in a conversation now.
+#[derive(FromRow)]
+struct Rights {
+    at: i64,
+    kind: ConversationKind,
+    head: i64,
+    /// The sender has blocked the other one.
+    blocked_at: Option<Micros>,
+    /// The other one has blocked the sender.
+    blocks_sender_at: Option<Micros>,
+    other_deleted_at: Option<Micros>,
+    /// The message answered is there for this member; null where nothing is answered.
+    answers_seq: Option<i64>,
+}
+
+async fn rights(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Rights>> {
+    const SQL: [&str; 2] = over_rows!(
+        "SELECT j.at, c.kind, c.seq AS head, \
+            CASE WHEN c.low = m.user_id THEN p.low_blocked_at ELSE p.high_blocked_at END AS blocked_at, \
+            CASE WHEN c.low = m.user_id THEN p.high_blocked_at ELSE p.low_blocked_at END AS blocks_sender_at, \
+            o.deleted_at AS other_deleted_at, a.seq AS answers_seq",
+        "JOIN members m ON m.conversation_id = j.conversation AND m.user_id = j.sender \
+        JOIN users s ON s.id = m.user_id AND s.deleted_at IS NULL AND s.disabled_at IS NULL \
+        JOIN conversations c ON c.id = m.conversation_id \
+        LEFT JOIN pairs p ON p.low = c.low AND p.high = c.high \
+        LEFT JOIN users o ON o.id = CASE WHEN c.low = m.user_id THEN c.high ELSE c.low END \
+        LEFT JOIN messages a ON a.conversation_id = c.id AND a.seq = j.reply_to AND a.seq > m.joined_seq"
+    );
+    let sql = tx.sql(SQL);
+    let rights: Vec<Rights> = on!(tx, c => sqlx::query_as(sql).bind(rows).fetch_all(c))?;
+    Ok(rights.into_iter().map(|row| (row.at as usize, row)).collect())
+}
+
+impl Rights {
+    fn judge(&self, message: &NewMessage) -> Result<()> {
+        if self.kind == ConversationKind::Direct && !planted::is(Fault::BlockOutsideLock) {
+            if self.blocks_sender_at.is_some() || self.other_deleted_at.is_some() {
+                return Err(Error::not_found("conversation"));
+            }
+            if self.blocked_at.is_some() {
+                return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+            }
+        }
+        if message.reply_to.is_some() && self.answers_seq.is_none() {
+            return Err(Error::field("reply_to", "There is no such message in this conversation."));
+        }
+        Ok(())
+    }
+}
+
+/// A message with its number, as it is written.
+#[derive(Serialize)]
+struct NumberedRow<'a> {
+    at: usize,
+    conversation: ConversationId,
+    seq: i64,
+    sender: UserId,
+    text: &'a str,
+    reply_to: Option<i64>,
+    client_key: Option<&'a str>,
+    content_hash: Option<String>,
+    sent_at: Micros,
+    words: Cow<'a, str>,
+    group: bool,
+}
+
+impl NumberedRow<'_> {
+    fn message(&self, id: MessageId, new: &NewMessage) -> Message {
+        Message {
+            id: Some(id),
+            sender: Some(self.sender),
+            kind: Some(MessageKind::Text),
+            text: Some(new.text.clone()),
+            reply_to: self.reply_to,
+            client_key: new.client_key.clone(),
+            sent_at: Some(self.sent_at),
+            hidden: false,
+            ..Message::hidden(self.conversation, self.seq, self.seq)
+        }
+    }
+}
+
+/// Numbers what passes, in the order of the batch. A refusal and a repeat take no number. On a shared store the words
+/// for the index are those of Postgres.
+fn number<'a>(
+    shared: bool,
+    batch: &'a [NewMessage],
+    known: &HashMap<usize, Known>,
+    rights: &HashMap<usize, Rights>,
+) -> (Vec<Outcome>, Vec<NumberedRow<'a>>) {
+    let mut heads: HashMap<ConversationId, i64> = HashMap::new();
+    let mut keys: HashMap<(UserId, &str), usize> = HashMap::new();
+    let mut numbered: Vec<NumberedRow<'a>> = Vec::new();
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for (at, message) in batch.iter().enumerate() {
+        let key = message.client_key.as_deref();
+        let hash = key.map(|_| content_hash(message));
+        let reused =
+            || Outcome::Refused(Error::new(ErrorCode::KeyReused, "This client_key was used with other content."));
+        if let Some(first) = known.get(&at) {
+            let same = first.content_hash == hash;
+            let placed = Placed { id: first.id, seq: first.seq, sent_at: first.sent_at };
+            outcomes.push(if same { Outcome::Repeat(placed) } else { reused() });
+            continue;
+        }
+        if let Some(row) = key.and_then(|key| keys.get(&(message.sender, key))).and_then(|place| numbered.get(*place)) {
+            outcomes.push(if row.content_hash == hash { Outcome::Numbered(row.at) } else { reused() });
+            continue;
+        }
+        let judged = rights.get(&at).ok_or_else(|| Error::not_found("conversation"));
+        let judged = judged.and_then(|rights| rights.judge(message).map(|()| rights));
+        let rights = match judged {
+            Ok(rights) => rights,
+            Err(error) => {
+                outcomes.push(Outcome::Refused(error));
+                continue;
+            }
+        };
+        let seq = heads.entry(message.conversation).or_insert(rights.head);
+        *seq += 1;
+        if let Some(key) = key {
+            keys.insert((message.sender, key), numbered.len());
+        }
+        numbered.push(NumberedRow {
+            at,
+            conversation: message.conversation,
+            seq: *seq,
+            sender: message.sender,
+            text: &message.text,
+            reply_to: message.reply_to,
+            client_key: key.filter(|_| !planted::is(Fault::NoIdempotency)),
+            content_hash: hash,
+            sent_at: message.at,
+            words: match shared {
+                true => Cow::Owned(search::lexemes(&message.folded, message.conversation)),
+                false => Cow::Borrowed(&message.folded),
+            },
+            group: rights.kind == ConversationKind::Group,
+        });
+        outcomes.push(Outcome::Numbered(at));
+    }
+    (outcomes, numbered)
+}
+
+/// What makes a repeat the same message: where, what, and in answer to what.
+fn content_hash(message: &NewMessage) -> String {
+    let mut hash = Sha256::new();
+    hash.update(message.conversation.0.to_be_bytes());
+    hash.update(message.reply_to.unwrap_or(0).to_be_bytes());
+    hash.update(message.text.as_bytes());
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i64), MessageId>> {
+    const MESSAGES: [&str; 2] = over_rows!(
+        "INSERT INTO messages \
+            (conversation_id, seq, rev, sender_id, kind, text, reply_to, client_key, content_hash, sent_at) \
+        SELECT j.conversation, j.seq, j.seq, j.sender, 'text', j.text, j.reply_to, j.client_key, j.content_hash, \
+            j.sent_at",
+        "ORDER BY j.at RETURNING conversation_id, seq, id"
+    );
+    const HEADS: [&str; 2] = over_rows!(
+        "UPDATE conversations SET seq = n.seq, updated_at = n.at \
+            FROM (SELECT j.conversation AS id, max(j.seq) AS seq, max(j.sent_at) AS at",
+        "GROUP BY j.conversation) AS n WHERE conversations.id = n.id"
+    );
+    const SEARCH: [&str; 2] = [
+        over_rows!(
+            "INSERT INTO message_search (rowid, folded, conversation) SELECT m.id, j.words, m.conversation_id",
+            "JOIN messages m ON m.conversation_id = j.conversation AND m.seq = j.seq"
+        )[0],
+        over_rows!(
+            "INSERT INTO message_search (rowid, words) \
+                SELECT m.id, array_to_tsvector(string_to_array(j.words, ' '))",
+            "JOIN messages m ON m.conversation_id = j.conversation AND m.seq = j.seq"
+        )[1],
+    ];
+    let (messages, heads, search) = (tx.sql(MESSAGES), tx.sql(HEADS), tx.sql(SEARCH));
+    let placed: Vec<(ConversationId, i64, MessageId)> = on!(tx, c => sqlx::query_as(messages).bind(rows).fetch_all(c))?;
+    run!(tx, sqlx::query(heads).bind(rows))?;
+    run!(tx, sqlx::query(search).bind(rows))?;
+    Ok(placed.into_iter().map(|(conversation, seq, id)| ((conversation, seq), id)).collect())
+}
+
+/// The members of groups who have blocked the author, by place in the batch.
+async fn hidden(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<HashMap<usize, Vec<UserId>>> {
+    const SQL: [&str; 2] = over_rows!(
+        "SELECT j.at, m.user_id",
+        "JOIN pairs p ON (p.low = j.sender AND p.high_blocked_at IS NOT NULL) \
+            OR (p.high = j.sender AND p.low_blocked_at IS NOT NULL) \
+        JOIN members m ON m.conversation_id = j.conversation \
+            AND m.user_id = CASE WHEN p.low = j.sender THEN p.high ELSE p.low END"
+    );
+    let groups: Vec<&NumberedRow<'_>> = numbered.iter().filter(|row| row.group).collect();
+    if groups.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (sql, rows) = (tx.sql(SQL), json_list(&groups));
+    let found: Vec<(i64, UserId)> = on!(tx, c => sqlx::query_as(sql).bind(&rows).fetch_all(c))?;
+    let mut hidden: HashMap<usize, Vec<UserId>> = HashMap::new();
+    for (at, user) in found {
+        hidden.entry(at as usize).or_default().push(user);
+    }
+    Ok(hidden)
+}
+
+/// Notes which conversations moved, and answers who is in the small ones, for other processes; none on a store that is
+/// not shared.
+async fn note(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<Option<HashMap<ConversationId, Vec<UserId>>>> {
+    if !tx.is_shared() {
+        return Ok(None);
+    }
+    // Later rows of a conversation have greater numbers.
+    let heads: BTreeMap<ConversationId, i64> = numbered.iter().map(|row| (row.conversation, row.seq)).collect();
+    let conversations: Vec<ConversationId> = heads.keys().copied().collect();
+    let audience = sweep::members_of(tx, &conversations, AUDIENCE_MAX).await?;
+    let moved = heads.into_iter().map(|(conversation, seq)| Change::Moved(Stream::Conversation(conversation), seq));
+    sweep::note(tx, &moved.collect::<Vec<_>>()).await?;
+    Ok(Some(audience))
+}

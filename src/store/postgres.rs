@@ -1,0 +1,258 @@
+//! Postgres: any number of processes, a pool that writes and a pool that reads.
+//!
+//! A connection is handed out only after a `ROLLBACK` on it was answered. That is the sign of life, and it is the guard
+//! against an open transaction that somebody left behind: in sqlx 0.9 a `begin` that is dropped half-way returns its
+//! connection so, and the next insert on it would be answered and lost.
+
+use std::future::Future;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, PgConnection};
+
+use super::Use;
+use super::serving::Serving;
+use crate::config::{Config, ms};
+use crate::error::Result;
+use crate::planted::{self, Fault};
+
+/// How long a transaction may lie idle before the database ends it. Ours never do; this is for a process that stopped.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// How long the start waits for the first connection.
+const START_WAIT: Duration = Duration::from_secs(10);
+/// How long the start waits while another process brings the tables up to date.
+const MIGRATE_WAIT: Duration = Duration::from_secs(60);
+/// A connection is replaced after this time, so that none keeps what its server side gathered for ever.
+const LIFETIME: Duration = Duration::from_secs(3600);
+
+/// The pools.
+#[derive(Debug)]
+pub struct Postgres {
+    writers: PgPool,
+    readers: PgPool,
+    /// How long one statement may be waited for.
+    patience: Duration,
+    /// Tells other processes, for as long as this one lives, that it is there.
+    _serving: Option<Serving>,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Every statement was answered well.
+    Sound,
+    /// A statement was refused: its transaction can only be rolled back.
+    Refused,
+    /// A statement was not answered: nobody knows what the server still does.
+    Lost,
+}
+
+/// A connection of one of the pools.
+#[derive(Debug)]
+pub struct PgConn {
+    inner: PoolConnection<sqlx::Postgres>,
+    state: State,
+    patience: Duration,
+}
+
+impl PgConn {
+    /// The connection, and who watches over its statements.
+    pub(super) fn parts(&mut self) -> (&mut PgConnection, Watch<'_>) {
+        (&mut self.inner, Watch { state: &mut self.state, patience: self.patience })
+    }
+
+    /// Whether every statement so far was answered well. A COMMIT after one that was refused is answered well and rolls
+    /// back.
+    pub(super) fn is_sound(&self) -> bool {
+        self.state == State::Sound
+    }
+}
+
+impl Drop for PgConn {
+    fn drop(&mut self) {
+        if self.state == State::Lost {
+            self.inner.close_on_drop();
+            return;
+        }
+        // The pool asks for a sign of life before it takes a connection back, and would wait for it without end.
+        drop(tokio::spawn(tokio::time::timeout(self.patience, self.inner.return_to_pool())));
+    }
+}
+
+/// Watches over the statements of one connection.
+#[derive(Debug)]
+pub(super) struct Watch<'a> {
+    state: &'a mut State,
+    patience: Duration,
+}
+
+impl Watch<'_> {
+    /// Waits for an answer, but not for ever: a server that is stopped or cut off sends no error.
+    pub(super) async fn over<T>(self, statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+        if *self.state == State::Lost {
+            return Err(sqlx::Error::Io(std::io::ErrorKind::NotConnected.into()));
+        }
+        let answer = tokio::time::timeout(self.patience, statement).await;
+        let answer = answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+        if let Err(cause) = &answer {
+            *self.state = match cause {
+                sqlx::Error::Database(error) if !error.code().is_some_and(|code| ends_connection(&code)) => {
+                    State::Refused
+                }
+                sqlx::Error::RowNotFound | sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) => {
+                    State::Refused
+                }
+                _ => State::Lost,
+            };
+        }
+        answer
+    }
+}
+
+/// Whether a connection is over after an error: the server shuts down, or the connection itself is what failed.
+fn ends_connection(code: &str) -> bool {
+    code.starts_with("57P") || code.starts_with("08")
+}
+
+impl Postgres {
+    pub(super) async fn open(config: &Config, how: Use) -> std::result::Result<Postgres, String> {
+        let options = options(config)?;
+        let shown = shown(&options);
+        let patient = options.clone().options([("lock_timeout", millis(MIGRATE_WAIT))]);
+        let mut first = tokio::time::timeout(START_WAIT, patient.connect())
+            .await
+            .map_err(|_| format!("no answer from {shown} within {} s", START_WAIT.as_secs()))?
+            .map_err(|cause| format!("cannot open {shown}: {cause}"))?;
+        check(&mut first, &shown, config.allow_unsafe_durability).await?;
+        let serving = match how {
+            Use::Beside => None,
+            Use::Serving => Some(Serving::among_others(options.clone(), &shown).await?),
+            Use::Alone => Some(Serving::alone(options.clone(), &shown).await?),
+        };
+        migrate(&mut first, &shown).await?;
+        let patience = ms(config.postgres_statement_ms);
+        let wait = ms(config.postgres_wait_ms);
+        let writing = options
+            .clone()
+            .options([("statement_timeout", millis(patience)), ("lock_timeout", millis(wait))])
+            .options([("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION))]);
+        let reading = options.options([
+            ("statement_timeout", millis(ms(config.query_ms))),
+            ("default_transaction_read_only", "on".into()),
+        ]);
+        Ok(Postgres {
+            writers: pool(config.postgres_writers, wait).connect_lazy_with(writing),
+            readers: pool(config.postgres_readers, wait).connect_lazy_with(reading),
+            patience,
+            _serving: serving,
+        })
+    }
+
+    pub(super) async fn reader(&self) -> Result<PgConn> {
+        self.from(&self.readers).await
+    }
+
+    pub(super) async fn writer(&self) -> Result<PgConn> {
+        self.from(&self.writers).await
+    }
+
+    async fn from(&self, pool: &PgPool) -> Result<PgConn> {
+        Ok(PgConn { inner: pool.acquire().await?, state: State::Sound, patience: self.patience })
+    }
+}
+
+fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+/// What every connection has. Nothing here weakens what the server does to keep data.
+fn options(config: &Config) -> std::result::Result<PgConnectOptions, String> {
+    let options = PgConnectOptions::from_str(&config.database_url);
+    // The cause may quote the URL, and with it the password.
+    let options = options.map_err(|_| "--database-url: not a URL like postgres://user:password@host:5432/name")?;
+    Ok(options
+        .application_name("duet")
+        .statement_cache_capacity(256)
+        .options([("client_min_messages", "error"), ("TimeZone", "UTC")]))
+}
+
+/// A database for people: without its password.
+fn shown(options: &PgConnectOptions) -> String {
+    let name = options.get_database().unwrap_or_else(|| options.get_username());
+    format!("postgres://{}:{}/{name}", options.get_host(), options.get_port())
+}
+
+fn pool(size: u32, wait: Duration) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(size.max(1))
+        .acquire_timeout(wait)
+        .max_lifetime(LIFETIME)
+        .test_before_acquire(false)
+        .before_acquire(|conn, _| {
+            Box::pin(async move {
+                if !planted::is(Fault::NoRollbackGuard) {
+                    sqlx::query("ROLLBACK").execute(conn).await?;
+                }
+                Ok(true)
+            })
+        })
+}
+
+/// An acknowledged message must survive a power cut, and text must be kept as it is.
+async fn check(conn: &mut PgConnection, shown: &str, unsafe_allowed: bool) -> std::result::Result<(), String> {
+    const SAFE: [&str; 3] = ["fsync", "full_page_writes", "synchronous_commit"];
+    const SQL: &str = "SELECT name, setting FROM pg_settings WHERE setting = 'off' AND name = ANY($1)";
+    let cannot = |cause: sqlx::Error| format!("cannot read the settings of {shown}: {cause}");
+    let off: Vec<(String, String)> = sqlx::query_as(SQL).bind(SAFE).fetch_all(&mut *conn).await.map_err(cannot)?;
+    if !off.is_empty() && !unsafe_allowed {
+        let off: Vec<String> = off.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let off = off.join(", ");
+        return Err(format!(
+            "{shown} does not keep its data safe: {off}. Turn it on, or lose messages with --allow-unsafe-durability true"
+        ));
+    }
+    let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(&mut *conn).await.map_err(cannot)?;
+    if encoding != "UTF8" {
+        return Err(format!("{shown} keeps text as {encoding}: make a database with ENCODING 'UTF8'"));
+    }
+    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(conn).await.map_err(cannot)?;
+    match standby {
+        true => Err(format!("{shown} is a standby, which takes no writes: name the primary")),
+        false => Ok(()),
+    }
+}
+
+/// Brings the tables up to date. Of several processes one does it and the others wait, by a lock that sqlx takes.
+async fn migrate(conn: &mut PgConnection, shown: &str) -> std::result::Result<(), String> {
+    let migrated = sqlx::migrate!("migrations/postgres").run_direct(None, conn, false).await;
+    migrated.map_err(|cause| match cause {
+        sqlx::migrate::MigrateError::VersionMissing(version) => {
+            format!("{shown} has table version {version}, which this duet does not know: start a newer duet")
+        }
+        other => format!("cannot bring the tables of {shown} up to date: {other}"),
+    })
+}
+
+/// What an error of the database means, by its SQLSTATE; none where it means a fault of ours.
+pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
+    use crate::error::{Error, ErrorCode};
+    let busy = |text| Some(Error::new(ErrorCode::Busy, text));
+    match error.code() {
+        // Not serialisable, deadlock, unique violation: somebody else was faster.
+        "40001" | "40P01" | "23505" => Some(Error::overtaken()),
+        "53100" => {
+            tracing::error!("the disk of the database is full");
+            busy("The server cannot write now: its disk is full. Nothing was changed.")
+        }
+        "55P03" => busy("Somebody else is changing the same. Try again in a moment."),
+        "57014" => busy("The query took too long. Ask for less."),
+        // Too many connections, out of memory and the like; shutting down, starting up; the connection failed.
+        code if code.starts_with("53") || ends_connection(code) => {
+            tracing::warn!(code, message = error.message(), "the database refuses");
+            Some(Error::busy())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,145 @@
+//! What changed lately, as processes that share a database tell each other through it. A doorbell is quicker; this is
+//! what it is checked against.
+
+use std::collections::HashMap;
+
+use sqlx::FromRow;
+
+use super::streams::{self, Head};
+use super::{Conn, Store, json_list, on, run};
+use crate::error::{Error, Result};
+use crate::model::{ConversationId, Micros, Stream, UserId};
+
+/// Something that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// A stream moved up to a number.
+    Moved(Stream, i64),
+    /// Members of a conversation received or read.
+    Positions(ConversationId),
+    /// Sessions of a user began to end.
+    Sessions(UserId),
+}
+
+impl Change {
+    /// As it is kept: kind, subject, number.
+    fn row(self) -> (&'static str, i64, i64) {
+        match self {
+            Change::Moved(Stream::Personal(user), seq) => ("personal", user.0, seq),
+            Change::Moved(Stream::Conversation(conversation), seq) => ("conversation", conversation.0, seq),
+            Change::Positions(conversation) => ("positions", conversation.0, 0),
+            Change::Sessions(user) => ("sessions", user.0, 0),
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct ChangeRow {
+    id: i64,
+    kind: String,
+    subject: i64,
+    seq: i64,
+}
+
+impl ChangeRow {
+    /// None for a kind that a newer duet writes.
+    fn change(&self) -> Option<Change> {
+        match self.kind.as_str() {
+            "personal" => Some(Change::Moved(Stream::Personal(UserId(self.subject)), self.seq)),
+            "conversation" => Some(Change::Moved(Stream::Conversation(ConversationId(self.subject)), self.seq)),
+            "positions" => Some(Change::Positions(ConversationId(self.subject))),
+            "sessions" => Some(Change::Sessions(UserId(self.subject))),
+            _ => None,
+        }
+    }
+}
+
+/// What a sweep found.
+#[derive(Debug)]
+pub struct Swept {
+    /// The database's clock, read before the changes.
+    pub at: Micros,
+    /// The epoch that the numbers belong to.
+    pub epoch: String,
+    /// The changes with the ids of their rows. A stream that moved is named once, with its greatest number.
+    pub changes: Vec<(i64, Change)>,
+}
+
+/// Notes changes in the transaction that makes them, as its last statement, so that their time is close to the commit.
+/// Answers the ids of the rows, in order.
+pub async fn note(tx: &mut Conn, changes: &[Change]) -> Result<Vec<i64>> {
+    const SQLITE: &str = "INSERT INTO changes (kind, subject, seq) \
+        SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) ORDER BY key RETURNING id";
+    const POSTGRES: &str = "INSERT INTO changes (kind, subject, seq) \
+        SELECT item ->> 0, (item ->> 1)::BIGINT, (item ->> 2)::BIGINT \
+        FROM json_array_elements($1::JSON) WITH ORDINALITY AS items (item, place) ORDER BY place RETURNING id";
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<_> = changes.iter().map(|change| change.row()).collect();
+    let (sql, rows) = (tx.sql([SQLITE, POSTGRES]), json_list(&rows));
+    let mut ids: Vec<i64> = on!(tx, c => sqlx::query_scalar(sql).bind(&rows).fetch_all(c))?;
+    // Ids ascend in the order of insertion, which is kept; the order of what RETURNING answers is not promised.
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// What was noted from a time on, by the database's clock.
+pub async fn since(conn: &mut Conn, from: Micros) -> Result<Swept> {
+    const SQLITE_CLOCK: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+    const POSTGRES_CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
+    // A number tells all that lies below it. What has no number is told row by row, since ids do not become visible in
+    // their order.
+    const CHANGES: &str = "SELECT max(id) AS id, kind, subject, max(seq) AS seq FROM changes \
+            WHERE at >= $1 AND kind IN ('personal', 'conversation') GROUP BY kind, subject \
+        UNION ALL SELECT id, kind, subject, seq FROM changes \
+            WHERE at >= $1 AND kind NOT IN ('personal', 'conversation')";
+    let clock = conn.sql([SQLITE_CLOCK, POSTGRES_CLOCK]);
+    let at: Micros = on!(conn, c => sqlx::query_scalar(clock).fetch_one(c))?;
+    let epoch = streams::epoch(conn).await?.ok_or_else(|| Error::internal("a database without an epoch"))?;
+    let rows: Vec<ChangeRow> = on!(conn, c => sqlx::query_as(CHANGES).bind(from).fetch_all(c))?;
+    let changes = rows.iter().filter_map(|row| Some((row.id, row.change()?))).collect();
+    Ok(Swept { at, epoch, changes })
+}
+
+/// Deletes what was noted before a time, by the database's clock.
+pub async fn forget(store: &Store, before: Micros) -> Result<()> {
+    const SQL: &str = "DELETE FROM changes WHERE at < $1";
+    let mut tx = store.begin().await?;
+    run!(&mut *tx, sqlx::query(SQL).bind(before))?;
+    tx.commit(|| ()).await
+}
+
+/// Who is in some conversations; those with more than `most` members are left out.
+pub async fn members_of(
+    conn: &mut Conn,
+    conversations: &[ConversationId],
+    most: usize,
+) -> Result<HashMap<ConversationId, Vec<UserId>>> {
+    const SQL: &str = "SELECT m.conversation_id, m.user_id FROM json_each($1) j \
+        JOIN conversations c ON c.id = j.value AND c.member_count <= $2 \
+        JOIN members m ON m.conversation_id = c.id";
+    let ids = json_list(conversations);
+    let rows: Vec<(ConversationId, UserId)> =
+        on!(conn, c => sqlx::query_as(SQL).bind(&ids).bind(most as i64).fetch_all(c))?;
+    let mut members: HashMap<ConversationId, Vec<UserId>> = HashMap::new();
+    for (conversation, user) in rows {
+        members.entry(conversation).or_default().push(user);
+    }
+    Ok(members)
+}
+
+/// The heads of some personal streams.
+pub async fn personal_heads(conn: &mut Conn, users: &[UserId]) -> Result<Vec<(UserId, i64)>> {
+    const SQL: &str = "SELECT u.id, u.seq FROM json_each($1) j JOIN users u ON u.id = j.value";
+    let ids = json_list(users);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(&ids).fetch_all(c))?)
+}
+
+/// The heads of some conversations.
+pub async fn conversation_heads(conn: &mut Conn, conversations: &[ConversationId]) -> Result<Vec<Head>> {
+    const SQL: &str = "SELECT c.id AS conversation, c.seq AS head FROM json_each($1) j \
+        JOIN conversations c ON c.id = j.value";
+    let ids = json_list(conversations);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(&ids).fetch_all(c))?)
+}

@@ -1,17 +1,26 @@
 //! What every operation needs, put together once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::sync::{Mutex, mpsc};
+
 use crate::auth::Auth;
-use crate::bus::{Bus, Notice};
-use crate::config::Config;
+use crate::bus::{Bus, Notice, Told};
+use crate::config::{Config, ms};
 use crate::error::Result;
+use crate::feed::Feed;
 use crate::hub::Hub;
 use crate::limits::Limits;
-use crate::model::Micros;
-use crate::store::writer::Writer;
-use crate::store::{Store, Tx, Use};
+use crate::model::{ConversationId, Micros, Stream, UserId};
+use crate::planted::{self, Fault};
+use crate::store::sweep::{self, Change};
+use crate::store::writer::{Writer, Written};
+use crate::store::{Conn, Store, Tx, Use};
+
+/// Dead nodes whose users may wait to be told gone.
+const GONE: usize = 64;
 
 /// The server's parts.
 #[derive(Debug)]
@@ -24,6 +33,8 @@ pub struct App {
     pub writer: Writer,
     /// The sockets of this node.
     pub hub: Arc<Hub>,
+    /// The way of what happened into this node.
+    pub feed: Arc<Feed>,
     /// The way from a commit to the sockets.
     pub bus: Arc<Bus>,
     /// Tokens and passwords.
@@ -32,6 +43,8 @@ pub struct App {
     pub limits: Limits,
     /// Names the history of this database.
     pub epoch: String,
+    /// The users of other nodes that died, for whoever tells of it.
+    pub gone: Mutex<mpsc::Receiver<Vec<UserId>>>,
 }
 
 impl App {
@@ -40,21 +53,25 @@ impl App {
     /// # Errors
     /// A sentence that says what to do.
     pub async fn open(config: Config) -> std::result::Result<Arc<App>, String> {
-        if !config.redis_url.is_empty() {
-            return Err("--redis-url: this version of duet runs as one node; leave it out".to_owned());
-        }
         let store = Arc::new(Store::open(&config, Use::Serving).await?);
+        if !config.redis_url.is_empty() && !store.is_shared() {
+            return Err("--redis-url: with SQLite there is one node; leave it out, or give a --database-url \
+                        postgres://... that all nodes share"
+                .to_owned());
+        }
         let auth = Auth::open(&config)?;
         let hub = Arc::new(Hub::new(&config));
-        let bus = Arc::new(Bus::local(Arc::clone(&hub)));
+        let feed = Arc::new(Feed::new(Arc::clone(&hub)));
         let epoch = store.epoch().await?;
-        let told = Arc::clone(&bus);
-        let writer = Writer::start(Arc::clone(&store), &config, move |written| {
-            let notices = written.into_iter().map(|written| Notice::created(written.message, written.hidden_from));
-            told.publish(&notices.collect::<Vec<_>>());
+        let (gone_to, gone) = mpsc::channel(GONE);
+        let bus = Arc::new(match config.redis_url.is_empty() {
+            true => Bus::local(Arc::clone(&feed)),
+            false => Bus::between_nodes(&config, &store.installation().await?, Arc::clone(&feed), gone_to)?,
         });
-        let limits = Limits::new(&config);
-        Ok(Arc::new(App { config, store, writer, hub, bus, auth, limits, epoch }))
+        let told = Arc::clone(&bus);
+        let writer = Writer::start(Arc::clone(&store), &config, move |written| told.publish(news(written)));
+        let (limits, gone) = (Limits::new(&config), Mutex::new(gone));
+        Ok(Arc::new(App { config, store, writer, hub, feed, bus, auth, limits, epoch, gone }))
     }
 
     /// Microseconds since 1970, by this machine's clock.
@@ -64,9 +81,91 @@ impl App {
         i64::try_from(since.as_micros()).unwrap_or(Micros::MAX)
     }
 
-    /// Commits, then tells. What is told leaves in the order of the commits, and never before them.
-    pub async fn commit(&self, tx: Tx, notices: Vec<Notice>) -> Result<()> {
-        let bus = Arc::clone(&self.bus);
-        tx.commit(move || bus.publish(&notices)).await
+    /// What this node lacks to do its work well, in a word each; nothing when all is well.
+    pub async fn lacks(&self) -> Vec<&'static str> {
+        let mut lacks = Vec::new();
+        // A sweep that is late is as telling as a question that is not answered.
+        let late = self.store.is_shared() && self.feed.since_sweep() > ms(self.config.sweep_ms) * 2;
+        if late || self.store.read().await.is_err() {
+            lacks.push("database");
+        }
+        if !self.bus.hears() {
+            lacks.push("hearing");
+        }
+        lacks
     }
+
+    /// Commits, then tells. What is told never leaves before its commit, and what other nodes do not hear of they find
+    /// in the table of changes, which is written in the same transaction.
+    pub async fn commit(&self, mut tx: Tx, notices: Vec<Notice>) -> Result<()> {
+        let told = match self.store.is_shared() {
+            true => self.note(&mut tx, notices).await?,
+            false => notices.into(),
+        };
+        let bus = Arc::clone(&self.bus);
+        if planted::is(Fault::PublishBeforeCommit) {
+            bus.publish(told);
+            return tx.commit(|| ()).await;
+        }
+        tx.commit(move || bus.publish(told)).await
+    }
+
+    /// Tells what is not kept.
+    pub async fn tell(&self, conn: &mut Conn, notices: Vec<Notice>) -> Result<()> {
+        let members = self.members(conn, &notices).await?;
+        self.bus.publish(Told { notices, members });
+        Ok(())
+    }
+
+    async fn note(&self, tx: &mut Conn, mut notices: Vec<Notice>) -> Result<Told> {
+        let members = self.members(tx, &notices).await?;
+        let changes: Vec<Change> = notices.iter().filter_map(change).collect();
+        let mut rows = sweep::note(tx, &changes).await?.into_iter();
+        for notice in notices.iter_mut().filter(|notice| change(notice).is_some()) {
+            let row = rows.next().unwrap_or_default();
+            if let Notice::State { change, .. } = notice {
+                *change = row;
+            }
+        }
+        Ok(Told { notices, members })
+    }
+
+    /// The members of the conversations that notices are about, where other nodes are told and they are not too many.
+    async fn members(&self, conn: &mut Conn, notices: &[Notice]) -> Result<HashMap<ConversationId, Vec<UserId>>> {
+        let mut about: Vec<ConversationId> = notices.iter().filter_map(Notice::conversation).collect();
+        about.sort_unstable();
+        about.dedup();
+        match self.bus.spans_nodes() && !about.is_empty() {
+            true => sweep::members_of(conn, &about, self.config.lookup_max).await,
+            false => Ok(HashMap::new()),
+        }
+    }
+}
+
+/// What a batch of committed messages tells.
+fn news(written: Vec<Written>) -> Told {
+    let mut told = Told::default();
+    for Written { message, hidden_from, audience } in written {
+        if let Some(members) = audience {
+            told.members.insert(message.conversation, members);
+        }
+        told.notices.push(Notice::created(message, hidden_from));
+    }
+    told
+}
+
+/// What a sweep must find of a notice; nothing of what may be lost.
+fn change(notice: &Notice) -> Option<Change> {
+    Some(match notice {
+        Notice::Moved { conversation, seq, .. } => Change::Moved(Stream::Conversation(*conversation), *seq),
+        Notice::Personal { user, entry } => Change::Moved(Stream::Personal(*user), entry.seq),
+        Notice::State { conversation, .. } => Change::Positions(*conversation),
+        Notice::SessionsEnded { user, .. } => Change::Sessions(*user),
+        Notice::EphemeralIn { .. }
+        | Notice::EphemeralTo { .. }
+        | Notice::Joined { .. }
+        | Notice::Left { .. }
+        | Notice::Crowded { .. }
+        | Notice::Spread { .. } => return None,
+    })
 }

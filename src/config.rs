@@ -4,10 +4,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+mod values;
+
+pub use values::{ContactPolicy, List, SECRET_MIN, Secret, ServiceUrl, Text};
+
+use values::Value;
 
 /// A row of the settings table.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +62,7 @@ settings! {
     /// The database; empty: SQLite in the data directory.
     database_url: ServiceUrl = "", "URL";
     /// The Redis that connects several nodes; empty: one node.
-    redis_url: Text = "", "URL";
+    redis_url: ServiceUrl = "", "URL";
     /// How clients reach this server; absolute URLs begin with it.
     public_url: Text = "http://127.0.0.1:8080", "URL";
     /// Proxies whose X-Forwarded-For is believed.
@@ -203,6 +208,30 @@ settings! {
     presence_linger_ms: u64 = "2000", "milliseconds";
     /// How long a query may take.
     query_ms: u64 = "2000", "milliseconds";
+    /// Connections to Redis, besides the one that hears and the one that tells.
+    redis_connections: usize = "4", "connections";
+    /// How long Redis may take to answer; it is never waited for by an acknowledgement.
+    redis_wait_ms: u64 = "500", "milliseconds";
+    /// Commits that may wait to be told to other nodes; what does not fit reaches them by their sweep.
+    bus_queue: usize = "1024", "commits";
+    /// Users that are looked up one by one to find the nodes to be told; more concern all nodes.
+    lookup_max: usize = "32", "users";
+    /// How often a node tells itself something, to know that it hears.
+    tick_ms: u64 = "500", "milliseconds";
+    /// Without hearing itself for so long, a node begins its subscription again.
+    deaf_ms: u64 = "1500", "milliseconds";
+    /// How long the users of a node that died count as connected.
+    node_lease_ms: u64 = "6000", "milliseconds";
+    /// How often a node looks in the database for what it was not told.
+    sweep_ms: u64 = "1500", "milliseconds";
+    /// How long what was told may be under way before a sweep takes it as lost; none is waited while a node is deaf.
+    sweep_grace_ms: u64 = "500", "milliseconds";
+    /// How far back a sweep looks again: longer than a transaction may last.
+    sweep_overlap_ms: u64 = "10000", "milliseconds";
+    /// How long changes are kept for the sweeps of the nodes; a node that saw none for so long reads all its streams.
+    changes_kept_ms: u64 = "600000", "milliseconds";
+    /// How long a node without its database keeps its sockets, before it sends them to other nodes.
+    database_lost_ms: u64 = "15000", "milliseconds";
     /// How long to wait for a connection to Postgres, or for a lock.
     postgres_wait_ms: u64 = "2000", "milliseconds";
     /// How long to wait for the answer of Postgres to one statement.
@@ -212,162 +241,6 @@ settings! {
     /// How long a draining server waits before it exits.
     drain_ms: u64 = "12000", "milliseconds";
 }
-
-/// Who may open a direct conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ContactPolicy {
-    /// Anyone not blocked either way.
-    #[default]
-    Open,
-    /// A match is needed, or the conversation existed before.
-    Match,
-}
-
-/// A text that may be empty.
-pub type Text = String;
-
-/// Comma-separated values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct List<T>(pub Vec<T>);
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        List(Vec::new())
-    }
-}
-
-/// A text that never shows in logs or output.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Secret {
-        Secret(text)
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() { "(none)" } else { "(hidden)" })
-    }
-}
-
-/// Where another service is. The password in it never shows in logs or output.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ServiceUrl(String);
-
-impl std::ops::Deref for ServiceUrl {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for ServiceUrl {
-    fn from(url: String) -> ServiceUrl {
-        ServiceUrl(url)
-    }
-}
-
-impl std::fmt::Display for ServiceUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = self.0.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
-        match parts {
-            Some((scheme, (credentials, place))) if credentials.contains(':') => {
-                let user = credentials.split(':').next().unwrap_or_default();
-                write!(f, "{scheme}://{user}:(hidden)@{place}")
-            }
-            _ => f.write_str(&self.0),
-        }
-    }
-}
-
-impl std::fmt::Debug for ServiceUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
-
-/// How a setting is read from text and shown as text.
-trait Value: Sized {
-    fn read(text: &str) -> Result<Self, String>;
-    fn show(&self) -> String;
-}
-
-macro_rules! plain_values {
-    ($($type:ty)*) => { $(impl Value for $type {
-        fn read(text: &str) -> Result<Self, String> {
-            text.parse().map_err(|cause: <$type as FromStr>::Err| cause.to_string())
-        }
-        fn show(&self) -> String { self.to_string() }
-    })* };
-}
-
-plain_values! { bool i64 u32 u64 usize SocketAddr String }
-
-impl Value for PathBuf {
-    fn read(text: &str) -> Result<Self, String> {
-        Ok(PathBuf::from(text))
-    }
-    fn show(&self) -> String {
-        self.display().to_string()
-    }
-}
-
-impl Value for ServiceUrl {
-    fn read(text: &str) -> Result<Self, String> {
-        Ok(ServiceUrl(text.to_owned()))
-    }
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for Secret {
-    fn read(text: &str) -> Result<Self, String> {
-        if !text.is_empty() && text.len() < SECRET_MIN {
-            return Err(format!("too short: a key has at least {SECRET_MIN} bytes"));
-        }
-        Ok(Secret(text.to_owned()))
-    }
-    fn show(&self) -> String {
-        format!("{self:?}")
-    }
-}
-
-impl Value for ContactPolicy {
-    fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "open" => Ok(ContactPolicy::Open),
-            "match" => Ok(ContactPolicy::Match),
-            _ => Err("neither open nor match".to_owned()),
-        }
-    }
-    fn show(&self) -> String {
-        format!("{self:?}").to_lowercase()
-    }
-}
-
-impl<T: FromStr<Err: std::fmt::Display> + std::fmt::Display> Value for List<T> {
-    fn read(text: &str) -> Result<Self, String> {
-        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-        items.map(|item| item.parse().map_err(|cause| format!("{item}: {cause}"))).collect::<Result<_, _>>().map(List)
-    }
-    fn show(&self) -> String {
-        self.0.iter().map(T::to_string).collect::<Vec<_>>().join(",")
-    }
-}
-
-/// Shortest key that may sign tokens, in bytes (256 bits).
-pub const SECRET_MIN: usize = 32;
 
 trait ReadDefault<T> {
     fn unwrap_or_default_of(self, name: &str) -> T;
@@ -493,5 +366,10 @@ mod tests {
         let shown: String = config.effective().map(|(_, value)| value).collect();
         assert!(!shown.contains("abcdef") && !format!("{config:?}").contains("abcdef"));
         assert!(config.set("secret", "short").is_err());
+        for url in ["redis://:abcdef@h:1/0", "rediss://me:abc@def@h:1", "redis://me@h", "redis://h:1"] {
+            config.set("redis_url", url).expect("a URL");
+            let shown: String = config.effective().map(|(_, value)| value).collect();
+            assert!(!shown.contains("abc") && !format!("{config:?}").contains("abc"), "{url}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What an operation returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -165,7 +165,8 @@ impl<'a> From<&'a Error> for ErrorBody<'a> {
 macro_rules! close_codes {
     ($($variant:ident = $number:literal, $again:literal, $meaning:literal;)*) => {
         /// Why the server ended a socket.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(into = "u16", try_from = "u16")]
         pub enum CloseCode { $(#[doc = $meaning] $variant),* }
 
         impl CloseCode {
@@ -198,4 +199,19 @@ close_codes! {
     Silent = 4008, true, "No answer to the server's pings.";
     Restarted = 4009, true, "The server could not go on with this socket. Connect again and resume.";
     Crowded = 4010, true, "Your address has too many sockets. Close some, or try again later.";
+}
+
+impl From<CloseCode> for u16 {
+    fn from(code: CloseCode) -> u16 {
+        code.number()
+    }
+}
+
+impl TryFrom<u16> for CloseCode {
+    type Error = String;
+
+    fn try_from(number: u16) -> std::result::Result<CloseCode, String> {
+        let found = CloseCode::ALL.iter().find(|code| code.number() == number);
+        found.copied().ok_or_else(|| format!("{number} is no close code"))
+    }
 }

@@ -1,7 +1,15 @@
 //! What keeps sockets and database in agreement: bringing notices to the hub, starting a socket, resume, and the pages
 //! that a socket which is behind pulls.
 
-use std::sync::Arc;
+pub mod sessions;
+pub mod sweep;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::bus::Notice;
 use crate::config::Config;
@@ -15,39 +23,109 @@ use crate::protocol::events::{ConversationPage, MessageHidden, Personal, Persona
 use crate::protocol::replies::{ResetReason, Resumed};
 use crate::store::{Store, messages, streams};
 
-/// Brings what happened to the sockets here, in order. Each event is encoded once; sockets are rung once, at the end.
-pub fn apply(hub: &Hub, notices: &[Notice]) {
-    let mut rung = Rung::default();
-    for notice in notices {
+/// Which rows of the table of changes were told here already; kept for as long as a sweep may come upon them again.
+#[derive(Debug)]
+struct Heard {
+    now: HashSet<i64>,
+    before: HashSet<i64>,
+    turned: Instant,
+}
+
+/// The way of what happened into this node, whoever tells of it.
+#[derive(Debug)]
+pub struct Feed {
+    /// The sockets of this node.
+    pub hub: Arc<Hub>,
+    heard: Mutex<Heard>,
+    hears: AtomicBool,
+    /// Rung when something may have been missed.
+    trouble: Notify,
+    /// When the database last answered a sweep, in milliseconds since `begun`.
+    swept_ms: AtomicU64,
+    begun: Instant,
+}
+
+impl Feed {
+    /// A feed into a hub.
+    pub fn new(hub: Arc<Hub>) -> Feed {
+        let begun = Instant::now();
+        let heard = Heard { now: HashSet::new(), before: HashSet::new(), turned: begun };
+        let (heard, trouble) = (Mutex::new(heard), Notify::new());
+        Feed { hub, heard, hears: AtomicBool::new(false), trouble, swept_ms: AtomicU64::new(0), begun }
+    }
+
+    /// Whether what other nodes tell arrives here.
+    pub fn hears(&self) -> bool {
+        self.hears.load(Ordering::Acquire)
+    }
+
+    /// The way from the other nodes opened or closed. Either way something may have been missed, so a sweep follows at
+    /// once. Answers whether that is new.
+    pub fn set_hears(&self, hears: bool) -> bool {
+        let new = self.hears.swap(hears, Ordering::AcqRel) != hears;
+        self.trouble.notify_one();
+        new
+    }
+
+    /// Notes that a row of the table of changes was told here. Answers whether it had not been.
+    fn hear(&self, change: i64) -> bool {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        !heard.before.contains(&change) && heard.now.insert(change)
+    }
+
+    /// Forgets what no sweep comes upon any more.
+    fn forget(&self, overlap: Duration) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.turned.elapsed() > overlap * 2 {
+            heard.before = std::mem::take(&mut heard.now);
+            heard.turned = Instant::now();
+        }
+    }
+
+    /// How long ago the database last answered a sweep.
+    pub fn since_sweep(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(Duration::from_millis(self.swept_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Brings what happened to the sockets here, in order. Sockets are rung once, at the end.
+    pub fn apply(&self, notices: &[Notice]) {
+        let mut rung = Rung::default();
+        notices.iter().for_each(|notice| self.apply_one(notice, &mut rung));
+    }
+
+    fn apply_one(&self, notice: &Notice, rung: &mut Rung) {
+        let hub = &self.hub;
         match notice {
-            Notice::Moved { conversation, seq, after, event, hidden_from } => {
-                let frame = event.encode();
+            Notice::Moved { conversation, seq, after, frame, hidden_from } => {
                 let hidden = MessageHidden { conversation: *conversation, seq: *seq };
                 let hidden = (!hidden_from.is_empty()).then(|| Event::MessageHidden(hidden).encode());
                 let hidden = hidden.as_ref().map(|frame| (hidden_from.as_slice(), frame));
                 let stream = Stream::Conversation(*conversation);
-                hub.deliver(&Delivery { stream, seq: *seq, after: *after, frame: &frame, hidden }, &mut rung);
+                hub.deliver(&Delivery { stream, seq: *seq, after: *after, frame, hidden }, rung);
             }
             Notice::Personal { user, entry } => {
-                let frame = Event::Personal(Personal { entry: entry.clone() }).encode();
-                let (stream, seq) = (Stream::Personal(*user), entry.seq);
-                hub.deliver(&Delivery { stream, seq, after: seq - 1, frame: &frame, hidden: None }, &mut rung);
-            }
-            Notice::State { conversation, event, hidden_from } => {
-                hub.tell(Stream::Conversation(*conversation), &event.encode(), hidden_from, Loss::Repair, &mut rung);
-            }
-            Notice::EphemeralIn { conversation, event, hidden_from } => {
-                hub.tell(Stream::Conversation(*conversation), &event.encode(), hidden_from, Loss::Drop, &mut rung);
-            }
-            Notice::EphemeralTo { users, event } => {
-                let frame = event.encode();
-                for user in users {
-                    hub.tell(Stream::Personal(*user), &frame, &[], Loss::Drop, &mut rung);
+                let stream = Stream::Personal(*user);
+                if hub.follows(stream) {
+                    let frame = Event::Personal(Personal { entry: entry.clone() }).encode();
+                    let (seq, after) = (entry.seq, entry.seq - 1);
+                    hub.deliver(&Delivery { stream, seq, after, frame: &frame, hidden: None }, rung);
                 }
             }
-            Notice::Joined { conversation, user } => hub.join(*conversation, *user, 0, &mut rung),
+            Notice::State { conversation, frame, hidden_from, change } => {
+                self.hear(*change);
+                hub.tell(Stream::Conversation(*conversation), frame, hidden_from, Loss::Repair, rung);
+            }
+            Notice::EphemeralIn { conversation, frame, hidden_from } => {
+                hub.tell(Stream::Conversation(*conversation), frame, hidden_from, Loss::Drop, rung);
+            }
+            Notice::EphemeralTo { users, frame } => {
+                users.iter().for_each(|user| hub.tell(Stream::Personal(*user), frame, &[], Loss::Drop, rung));
+            }
+            Notice::Joined { conversation, user } => hub.join(*conversation, *user, 0, rung),
             Notice::Left { conversation, user } => hub.leave(*conversation, *user),
             Notice::SessionsEnded { user, which, code } => hub.end_sessions(*user, *which, *code),
+            Notice::Crowded { user, opened_upto } => hub.replace(*user, *opened_upto),
+            Notice::Spread { user, nodes } => hub.spread(*user, *nodes),
         }
     }
 }

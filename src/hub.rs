@@ -6,13 +6,15 @@
 //!
 //! Locks: a stream's entry first, then a socket's state. No guard leaves this module.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+pub mod currency;
+mod socket;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
-use tokio::sync::Notify;
+use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::config::Config;
@@ -20,9 +22,16 @@ use crate::error::CloseCode;
 use crate::metrics;
 use crate::model::{Actor, ConversationId, Micros, SessionId, Stream, UserId};
 
+pub use socket::{Rung, Socket};
+
+use currency::Currency;
+use socket::{Behind, State};
+
 /// The sockets of this node.
 #[derive(Debug)]
 pub struct Hub {
+    /// Whether this node knows which sessions stand.
+    pub currency: Currency,
     streams: DashMap<Stream, Followers>,
     next_socket: AtomicU64,
     outbox_frames: usize,
@@ -35,47 +44,6 @@ struct Followers {
     /// The last number delivered to the live ones; not known until an event or a read tells.
     delivered: Option<i64>,
     sockets: Vec<Arc<Socket>>,
-}
-
-/// What the hub and the task of a socket share.
-pub struct Socket {
-    id: u64,
-    /// Who speaks here.
-    pub actor: Actor,
-    state: Mutex<State>,
-    /// When its token ends.
-    expires_at: AtomicI64,
-    /// Rung when the outbox has something, a stream fell behind, or the socket must close.
-    pub bell: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    outbox: VecDeque<Utf8Bytes>,
-    bytes: usize,
-    behind: HashMap<Stream, Behind>,
-    close: Option<CloseCode>,
-    /// The conversations it follows, so that it can be forgotten without looking through all.
-    following: Vec<ConversationId>,
-    /// While the socket starts: what it lost after its memberships were read.
-    starting: Option<HashSet<ConversationId>>,
-    rung: bool,
-}
-
-/// Where a socket stands in a stream it is not live in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Behind {
-    /// Pages are to be pulled from here. `told`: state without a number was told since the last pull began, so that
-    /// the page it reads may lack it.
-    At { cursor: i64, told: bool },
-    /// Caught up to here, which is more than was delivered: the events up to here are still on their way.
-    Ahead(i64),
-}
-
-impl Behind {
-    fn at(cursor: i64) -> Behind {
-        Behind::At { cursor, told: false }
-    }
 }
 
 /// An event of a stream, encoded.
@@ -91,19 +59,6 @@ pub struct Delivery<'a> {
     pub frame: &'a Utf8Bytes,
     /// Who must not see it, and what they get instead.
     pub hidden: Option<(&'a [UserId], &'a Utf8Bytes)>,
-}
-
-/// Sockets that got something and must be rung once the whole batch is in.
-#[derive(Debug, Default)]
-pub struct Rung(Vec<Arc<Socket>>);
-
-impl Drop for Rung {
-    fn drop(&mut self) {
-        for socket in self.0.drain(..) {
-            socket.lock().rung = false;
-            socket.bell.notify_one();
-        }
-    }
 }
 
 /// A page for a socket that is behind.
@@ -130,6 +85,7 @@ impl Hub {
     /// A hub without sockets.
     pub fn new(config: &Config) -> Hub {
         Hub {
+            currency: Currency::default(),
             streams: DashMap::new(),
             next_socket: AtomicU64::new(1),
             outbox_frames: config.outbox_frames,
@@ -139,14 +95,9 @@ impl Hub {
 
     /// Registers a socket in its user's personal stream. It is *starting* until [`Hub::follow`]. Over the limit, the
     /// user's oldest socket is told to close.
-    pub fn register(&self, actor: Actor, sockets_max: usize) -> Arc<Socket> {
-        let socket = Arc::new(Socket {
-            id: self.next_socket.fetch_add(1, Ordering::Relaxed),
-            actor,
-            state: Mutex::new(State { starting: Some(HashSet::new()), ..State::default() }),
-            expires_at: AtomicI64::new(0),
-            bell: Notify::new(),
-        });
+    pub fn register(&self, actor: Actor, opened_at: Micros, sockets_max: usize) -> Arc<Socket> {
+        let id = self.next_socket.fetch_add(1, Ordering::Relaxed);
+        let socket = Arc::new(Socket::starting(id, actor, opened_at));
         let mut followers = self.streams.entry(Stream::Personal(actor.user)).or_default();
         if sockets_max > 0 && followers.sockets.len() >= sockets_max {
             let closing = followers.sockets.len() + 1 - sockets_max;
@@ -264,6 +215,43 @@ impl Hub {
         followers.delivered = Some(event.seq);
     }
 
+    /// A stream was seen to have moved to `seq` without a word of it here: its live sockets read on from what they have.
+    /// Answers whether it was news. A stream whose position is not known is left alone: who starts there reads it.
+    pub fn jump(&self, stream: Stream, seq: i64, rung: &mut Rung) -> bool {
+        let Some(mut followers) = self.streams.get_mut(&stream) else { return false };
+        let Some(delivered) = followers.delivered.filter(|delivered| *delivered < seq) else { return false };
+        for socket in &followers.sockets {
+            let mut state = socket.lock();
+            let from = match state.behind.get(&stream).copied() {
+                None => delivered,
+                Some(Behind::Ahead(cursor)) if cursor < seq => cursor,
+                Some(_) => continue,
+            };
+            state.behind.insert(stream, Behind::at(from));
+            state.ring(socket, rung);
+        }
+        followers.delivered = Some(seq);
+        true
+    }
+
+    /// State without a number changed in a stream without a word of it here: its sockets read a page, which tells it.
+    pub fn refresh(&self, stream: Stream, rung: &mut Rung) {
+        let Some(followers) = self.streams.get(&stream) else { return };
+        let Some(delivered) = followers.delivered else { return };
+        for socket in &followers.sockets {
+            let mut state = socket.lock();
+            match state.behind.get_mut(&stream) {
+                Some(Behind::At { told, .. }) => *told = true,
+                Some(Behind::Ahead(cursor)) => {
+                    let from = *cursor;
+                    state.behind.insert(stream, Behind::at(from));
+                }
+                None => drop(state.behind.insert(stream, Behind::at(delivered))),
+            }
+            state.ring(socket, rung);
+        }
+    }
+
     /// Into the outbox of a live socket, or behind from `cursor` when there is no room.
     fn push(&self, state: &mut State, user: UserId, event: &Delivery<'_>, cursor: i64) {
         let frame = match event.hidden {
@@ -357,6 +345,40 @@ impl Hub {
         self.streams.contains_key(&Stream::Personal(user))
     }
 
+    /// Whether any socket here follows a stream.
+    pub fn follows(&self, stream: Stream) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
+    /// The conversations that a user's sockets here follow.
+    pub fn following(&self, user: UserId) -> BTreeSet<ConversationId> {
+        let sockets = self.sockets_of(user);
+        sockets.iter().flat_map(|socket| socket.lock().following.clone()).collect()
+    }
+
+    /// When the sockets of a user here were opened, the oldest first.
+    pub fn opened(&self, user: UserId) -> Vec<Micros> {
+        self.sockets_of(user).iter().map(|socket| socket.opened_at).collect()
+    }
+
+    /// Tells the sockets of a user here that were opened up to a time to close: the user has too many.
+    pub fn replace(&self, user: UserId, opened_upto: Micros) {
+        let sockets = self.sockets_of(user);
+        let old = sockets.iter().filter(|socket| socket.opened_at <= opened_upto);
+        old.for_each(|socket| socket.close(CloseCode::Replaced));
+    }
+
+    /// On how many nodes a user has sockets; each allows its share of the user's rates.
+    pub fn spread(&self, user: UserId, nodes: u32) {
+        self.sockets_of(user).iter().for_each(|socket| socket.spread(nodes));
+    }
+
+    /// Tells every socket here to close.
+    pub fn close_all(&self, code: CloseCode) {
+        let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));
+        personal.for_each(|entry| entry.sockets.iter().for_each(|socket| socket.close(code)));
+    }
+
     /// Who has a socket here.
     pub fn actors(&self) -> Vec<Actor> {
         let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));
@@ -375,7 +397,8 @@ impl Hub {
 }
 
 /// Which sessions of a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Which {
     /// Every one.
     All,
@@ -393,79 +416,6 @@ impl Followers {
             self.sockets.push(Arc::clone(socket));
             socket.lock().following.push(conversation);
         }
-    }
-}
-
-impl State {
-    fn put(&mut self, frame: Utf8Bytes) {
-        self.bytes += frame.len();
-        self.outbox.push_back(frame);
-    }
-
-    /// Notes that the socket is to be rung, once however many events it gets.
-    fn ring(&mut self, socket: &Arc<Socket>, rung: &mut Rung) {
-        if !self.rung {
-            self.rung = true;
-            rung.0.push(Arc::clone(socket));
-        }
-    }
-}
-
-impl Socket {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere must not take this socket's state with it: each change below is whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When the socket's token ends.
-    pub fn expires_at(&self) -> Micros {
-        self.expires_at.load(Ordering::Relaxed)
-    }
-
-    /// The socket has a token that ends then.
-    pub fn renewed(&self, expires_at: Micros) {
-        self.expires_at.store(expires_at, Ordering::Relaxed);
-        self.bell.notify_one();
-    }
-
-    /// Takes all that waits in the outbox. A socket that must close is told nothing more.
-    pub fn take(&self, into: &mut Vec<Utf8Bytes>) {
-        let mut state = self.lock();
-        if state.close.is_none() {
-            into.extend(state.outbox.drain(..));
-        }
-        state.bytes = 0;
-        // An idle socket keeps no buffer.
-        state.outbox = VecDeque::new();
-    }
-
-    /// A stream to pull a page of, and from where.
-    pub fn next_behind(&self) -> Option<(Stream, i64)> {
-        let mut state = self.lock();
-        state.behind.iter_mut().find_map(|(stream, behind)| match behind {
-            Behind::At { cursor, told } => {
-                *told = false;
-                Some((*stream, *cursor))
-            }
-            Behind::Ahead(_) => None,
-        })
-    }
-
-    /// Why the socket must close, if it must.
-    pub fn closing(&self) -> Option<CloseCode> {
-        self.lock().close
-    }
-
-    /// Asks the task of the socket to close it; the first reason stands.
-    pub fn close(&self, code: CloseCode) {
-        self.lock().close.get_or_insert(code);
-        self.bell.notify_one();
-    }
-}
-
-impl fmt::Debug for Socket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("id", &self.id).field("actor", &self.actor).finish_non_exhaustive()
     }
 }
 

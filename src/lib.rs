@@ -28,6 +28,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Serves until `shutdown` completes, then drains: stops accepting, sends the sockets away, lets what was begun finish.
@@ -41,8 +42,17 @@ pub async fn run(
 ) -> std::result::Result<(), String> {
     let draining = CancellationToken::new();
     http::operator::start(&app, &draining).await?;
-    let watching = tokio::spawn(operator::watch(Arc::clone(&app)));
-    let served = http::serve(app, listener, draining.clone());
+    let (feed, store) = (&app.feed, &app.store);
+    // Ended with the server, by being dropped.
+    let mut watching = JoinSet::new();
+    watching.spawn(feed::sessions::pulse(Arc::clone(&app.hub), Arc::clone(store)));
+    if store.is_shared() {
+        watching.spawn(feed::sweep::run(Arc::clone(feed), Arc::clone(store), app.config.clone()));
+    } else {
+        watching.spawn(feed::sessions::watch(Arc::clone(&app.hub), Arc::clone(store)));
+    }
+    watching.spawn(ops::presence::tell_gone(Arc::clone(&app)));
+    let served = http::serve(Arc::clone(&app), listener, draining.clone());
     tokio::pin!(served);
     tokio::select! {
         () = &mut served => {}
@@ -51,6 +61,6 @@ pub async fn run(
             served.await;
         }
     }
-    watching.abort();
+    app.bus.leave().await;
     Ok(())
 }

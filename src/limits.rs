@@ -27,6 +27,28 @@ use logins::Logins;
 /// How many users, accounts or prefixes one map may remember before it looks for those it can forget.
 const REMEMBERED: usize = 65_536;
 
+/// What a user may do so many times an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hourly {
+    /// Open a new direct conversation.
+    Direct,
+    /// Like somebody new.
+    Like,
+    /// Report somebody.
+    Report,
+}
+
+impl Hourly {
+    /// A word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hourly::Direct => "direct",
+            Hourly::Like => "like",
+            Hourly::Report => "report",
+        }
+    }
+}
+
 /// All limits on rates and connections.
 #[derive(Debug)]
 pub struct Limits {
@@ -52,24 +74,29 @@ impl Limits {
         }
     }
 
-    /// Counts a command of a user, or says how long to wait.
-    pub fn command(&self, user: UserId) -> Result<(), Duration> {
-        self.commands.take(user, Instant::now())
+    /// Counts a command of a user, or says how long to wait. Of a user who has sockets on several nodes each allows its
+    /// share.
+    pub fn command(&self, user: UserId, nodes: u32) -> Result<(), Duration> {
+        self.commands.take(user, nodes, Instant::now())
     }
 
-    /// Counts a new direct conversation of a user, or says how long to wait.
-    pub fn direct(&self, user: UserId) -> Result<(), Duration> {
-        self.direct.take(user, Instant::now())
+    /// Counts something that a user may do so many times an hour, or says how long to wait. `nodes` as for commands; 1
+    /// where all nodes are counted together besides.
+    pub fn hourly(&self, what: Hourly, user: UserId, nodes: u32) -> Result<(), Duration> {
+        self.buckets(what).take(user, nodes, Instant::now())
     }
 
-    /// Counts a new like of a user, or says how long to wait.
-    pub fn like(&self, user: UserId) -> Result<(), Duration> {
-        self.likes.take(user, Instant::now())
+    /// The rate of something, for those who count it over all nodes; none where it has no limit.
+    pub fn rate(&self, what: Hourly) -> Option<Rate> {
+        self.buckets(what).rate
     }
 
-    /// Counts a report by a user, or says how long to wait.
-    pub fn report(&self, user: UserId) -> Result<(), Duration> {
-        self.reports.take(user, Instant::now())
+    fn buckets(&self, what: Hourly) -> &Buckets<UserId> {
+        match what {
+            Hourly::Direct => &self.direct,
+            Hourly::Like => &self.likes,
+            Hourly::Report => &self.reports,
+        }
     }
 
     /// Counts an attempt to log in to an account from an address, or says how long to wait. It counts as failed until
@@ -138,6 +165,22 @@ impl Rate {
     pub fn new(count: u32, period: Duration, burst: u32) -> Option<Rate> {
         (count > 0).then(|| Rate { interval: period / count, burst: burst.max(1) })
     }
+
+    /// How long it takes until one more unit is there.
+    pub fn interval(self) -> Duration {
+        self.interval
+    }
+
+    /// How many units are there after a rest.
+    pub fn burst(self) -> u32 {
+        self.burst
+    }
+
+    /// The share of one of several nodes.
+    fn shared_by(self, nodes: u32) -> Rate {
+        let nodes = nodes.max(1);
+        Rate { interval: self.interval * nodes, burst: (self.burst / nodes).max(1) }
+    }
 }
 
 /// A token bucket. It holds only the instant from which on it is full again.
@@ -181,8 +224,9 @@ impl<K: Eq + Hash> Buckets<K> {
         Buckets { rate, remembered: Remembered::new() }
     }
 
-    fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+    fn take(&self, key: K, nodes: u32, now: Instant) -> Result<(), Duration> {
         let Some(rate) = self.rate else { return Ok(()) };
+        let rate = rate.shared_by(nodes);
         let taken = self.remembered.change(
             key,
             |bucket| bucket.is_full(now),
@@ -292,7 +336,7 @@ mod tests {
     #[test]
     fn zero_is_no_limit() {
         let buckets = Buckets::new(Rate::new(0, Duration::from_secs(1), 5));
-        assert!((0..10_000).all(|_| buckets.take(UserId(1), Instant::now()).is_ok()));
+        assert!((0..10_000).all(|_| buckets.take(UserId(1), 1, Instant::now()).is_ok()));
     }
 
     #[test]
@@ -300,11 +344,26 @@ mod tests {
         let buckets = Buckets::new(Rate::new(1, Duration::from_secs(1), 1));
         let start = Instant::now();
         let all = REMEMBERED as i64;
-        assert!((0..all).all(|id| buckets.take(UserId(id), start).is_ok()));
-        assert!(buckets.take(UserId(all), start).is_err(), "full of users who just spoke");
-        assert!(buckets.take(UserId(0), start).is_err(), "those who are known are judged as ever");
-        assert!(buckets.take(UserId(all), start + Duration::from_secs(2)).is_ok(), "the others are at rest");
+        assert!((0..all).all(|id| buckets.take(UserId(id), 1, start).is_ok()));
+        assert!(buckets.take(UserId(all), 1, start).is_err(), "full of users who just spoke");
+        assert!(buckets.take(UserId(0), 1, start).is_err(), "those who are known are judged as ever");
+        assert!(buckets.take(UserId(all), 1, start + Duration::from_secs(2)).is_ok(), "the others are at rest");
         assert_eq!(buckets.remembered.map.len(), 1);
+    }
+
+    #[test]
+    fn nodes_share_a_rate() {
+        let rate = Rate::new(60, Duration::from_secs(60), 10);
+        let now = Instant::now();
+        let allowed = |nodes: u32| {
+            let node = |_| Buckets::new(rate);
+            let nodes: Vec<Buckets<UserId>> = (0..nodes).map(node).collect();
+            let tries = nodes
+                .iter()
+                .map(|node| (0..100).filter(|_| node.take(UserId(1), nodes.len() as u32, now).is_ok()).count());
+            tries.sum::<usize>()
+        };
+        assert_eq!((allowed(1), allowed(2), allowed(5)), (10, 10, 10));
     }
 
     #[test]

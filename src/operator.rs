@@ -1,21 +1,15 @@
 //! The operator's commands. They work on the database beside a running server; the server notices within a second
-//! that another process wrote, and closes the sockets whose sessions ended (`watch`).
+//! that another process wrote, and closes the sockets whose sessions ended (`feed/sessions.rs`, `feed/sweep.rs`).
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::app::App;
 use crate::auth::Auth;
 use crate::config::Config;
-use crate::error::{CloseCode, Error};
-use crate::hub::Which;
+use crate::error::Error;
 use crate::model::{Micros, UserId};
 use crate::store::{Store, Use, sessions, streams, supervision};
-
-/// How often the server looks whether another process wrote.
-const WATCH_EVERY: Duration = Duration::from_millis(300);
 
 type Said = std::result::Result<String, String>;
 
@@ -144,34 +138,4 @@ pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
     sessions::end_all(&mut tx, account.id, None, now()).await.map_err(said)?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("{} has a new password; its sessions are ended.", account.username))
-}
-
-/// Closes the sockets of sessions that another process ended. Runs as long as the server; not on a shared database,
-/// where the sweep does it.
-pub async fn watch(app: Arc<App>) {
-    let mut seen = None;
-    loop {
-        match app.store.foreign_writes().await {
-            Ok(None) => return,
-            Ok(Some(version)) if seen.replace(version).is_some_and(|before| before != version) => {
-                if let Err(error) = close_ended(&app).await {
-                    // Looked at again the next time round.
-                    seen = None;
-                    tracing::warn!(%error, "sessions could not be checked");
-                }
-            }
-            Ok(Some(_)) => {}
-            Err(error) => tracing::warn!(%error, "the database could not be watched"),
-        }
-        tokio::time::sleep(WATCH_EVERY).await;
-    }
-}
-
-async fn close_ended(app: &App) -> crate::error::Result<()> {
-    let here = app.hub.actors();
-    let ended = supervision::ended_among(&mut app.store.read().await?, &here).await?;
-    for actor in ended {
-        app.hub.end_sessions(actor.user, Which::Only(actor.session), CloseCode::Revoked);
-    }
-    Ok(())
 }

@@ -16,6 +16,10 @@ pub enum Fault {
     OrderNotRepaired,
     /// The commit happens, and its answer is lost.
     AnswerLost,
+    /// What is written is told before its commit.
+    PublishBeforeCommit,
+    /// No node looks for what it was not told.
+    NoSweep,
     /// A transaction that was begun and dropped stays open on its connection.
     NoRollbackGuard,
 }
@@ -31,6 +35,8 @@ impl Fault {
             "block_outside_lock" => Fault::BlockOutsideLock,
             "order_not_repaired" => Fault::OrderNotRepaired,
             "answer_lost" => Fault::AnswerLost,
+            "publish_before_commit" => Fault::PublishBeforeCommit,
+            "no_sweep" => Fault::NoSweep,
             "no_rollback_guard" => Fault::NoRollbackGuard,
             _ => return None,
         })

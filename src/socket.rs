@@ -1,7 +1,9 @@
 //! One task per socket. It owns the WebSocket; nobody else writes to it. One loop over the client's frames, the
 //! outbox, the replies that are due and the clock.
 
+mod ending;
 pub mod line;
+mod opening;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,11 +13,9 @@ use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::{self, Error as WsError, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -24,14 +24,13 @@ use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::feed;
 use crate::hub::Socket;
 use crate::limits::Permit;
-use crate::metrics;
 use crate::model::Micros;
 use crate::ops;
-use crate::ops::sessions::Authenticated;
 use crate::protocol::events::{AuthExpiring, ServerDraining};
-use crate::protocol::replies::Hello;
 use crate::protocol::{Command, CommandId, Event, Parsed, encode_reply, parse};
+use ending::{broken, close};
 use line::Line;
+use opening::{hello, open};
 
 /// What the upgrade knew of the client.
 #[derive(Debug)]
@@ -48,8 +47,9 @@ pub struct SocketStart {
 
 /// How long the replies to what was begun may hold up the end of a socket.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How long, after that, the end of a session waits for the other side to take the close frame.
-const LAST_FRAME: Duration = Duration::from_millis(300);
+
+/// How soon a socket looks again whether this node knows which sessions stand.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Replies that are due; each future ends with an encoded frame.
 type Due = Pin<Box<dyn Future<Output = Utf8Bytes> + Send>>;
@@ -64,7 +64,7 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
     if !start.permit.authenticated() {
         return close(&app, stream, CloseCode::Crowded).await;
     }
-    let socket = app.hub.register(authenticated.actor, app.config.sockets_per_user);
+    let socket = app.hub.register(authenticated.actor, app.now(), app.config.sockets_per_user);
     socket.renewed(authenticated.expires_at);
     let mut session = Session {
         socket: Arc::clone(&socket),
@@ -89,7 +89,9 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
             CloseCode::Restarted.into()
         }
     };
-    if app.hub.remove(&socket) {
+    let last = app.hub.remove(&socket);
+    app.bus.left(authenticated.actor.user);
+    if last {
         ops::presence::went(&app, authenticated.actor);
     }
     if let End::Close(code) = end {
@@ -111,112 +113,11 @@ impl From<CloseCode> for End {
     }
 }
 
-/// Waits until the client said who it is.
-async fn open(
-    app: &App,
-    stream: &mut Stream,
-    start: &SocketStart,
-) -> std::result::Result<(Authenticated, Option<CommandId>), CloseCode> {
-    if let Some(bearer) = &start.bearer
-        && let Ok(authenticated) = ops::sessions::authenticate(app, bearer).await
-    {
-        return Ok((authenticated, None));
-    }
-    let deadline = Instant::now() + ms(app.config.auth_ms);
-    for _ in 0..app.config.bad_frames.max(1) {
-        let frame = timeout_at(deadline, next(stream)).await.map_err(|_| CloseCode::AuthTimeout)?;
-        let text = match frame {
-            Some(Ok(Message::Text(text))) => text,
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Ok(Message::Binary(_))) => return Err(CloseCode::Unsupported),
-            Some(Err(error)) => return Err(broken(&error).unwrap_or(CloseCode::ProtocolError)),
-            _ => return Err(CloseCode::AuthTimeout),
-        };
-        let Parsed { id, command } = parse(&text);
-        let answer = match command {
-            Ok(Command::Auth(input)) => ops::sessions::authenticate(app, &input.token).await,
-            Ok(_) => Err(Error::new(ErrorCode::NotAuthenticated, "Say who you are first, with auth.")),
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(authenticated) => return Ok((authenticated, id)),
-            Err(error) => {
-                let refusal = encode_reply::<()>(id.as_ref(), &Err(error));
-                let sent = timeout(ms(app.config.write_ms), stream.send(Message::Text(refusal))).await;
-                if !matches!(sent, Ok(Ok(()))) {
-                    return Err(CloseCode::AuthTimeout);
-                }
-            }
-        }
-    }
-    Err(CloseCode::TooManyErrors)
-}
-
 /// The next message.
 async fn next(stream: &mut Stream) -> Option<std::result::Result<Message, WsError>> {
     let message = stream.next().await;
     stream.get_mut().refill();
     message
-}
-
-/// Makes the socket follow its streams, and greets it.
-async fn hello(app: &App, socket: &Arc<Socket>, authenticated: &Authenticated) -> Result<Hello> {
-    let personal = feed::start(&app.store, &app.hub, socket).await?;
-    if !ops::sessions::stands(app, authenticated.actor).await? {
-        socket.close(CloseCode::Revoked);
-    }
-    let Authenticated { actor, username, expires_at } = authenticated.clone();
-    Ok(Hello {
-        user: actor.user,
-        username,
-        session: actor.session,
-        epoch: app.epoch.clone(),
-        personal,
-        time: app.now(),
-        expires_at,
-        limits: app.config.told_limits(),
-    })
-}
-
-/// Sends a close frame, and gives the other side a moment to answer it.
-async fn close(app: &App, mut stream: Stream, code: CloseCode) {
-    metrics::closed(code);
-    let frame = CloseFrame { code: code.number().into(), reason: code.meaning().into() };
-    let closing = async {
-        if stream.close(Some(frame)).await.is_err() {
-            return;
-        }
-        loop {
-            match next(&mut stream).await {
-                Some(Ok(Message::Close(_))) => return,
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => break,
-            }
-        }
-        // What cannot be understood any more is still read: a connection that is dropped with bytes unread is reset, and
-        // a reset may take the close frame with it.
-        let line = stream.get_mut().stream();
-        let mut unread = [0; 512];
-        if line.shutdown().await.is_ok() {
-            while matches!(line.read(&mut unread).await, Ok(1..)) {}
-        }
-    };
-    let patience = ms(app.config.close_ms);
-    // Whose session ended is out within a second, whether or not they read.
-    let patience = if code == CloseCode::Revoked { patience.min(LAST_FRAME) } else { patience };
-    // A peer that does not answer is left; the frame is on its way all the same.
-    let _ = timeout(patience, closing).await;
-}
-
-/// What a broken stream is to be answered with; none if there is nobody to answer.
-fn broken(error: &WsError) -> Option<CloseCode> {
-    match error {
-        WsError::Capacity(tungstenite::error::CapacityError::MessageTooLong { .. }) => Some(CloseCode::TooBig),
-        WsError::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => None,
-        WsError::Protocol(_) | WsError::Utf8(_) => Some(CloseCode::ProtocolError),
-        WsError::Io(error) if line::is_too_much(error) => Some(CloseCode::TooBig),
-        _ => None,
-    }
 }
 
 struct Session {
@@ -238,6 +139,9 @@ impl Session {
         let mut due: FuturesUnordered<Due> = FuturesUnordered::new();
         let mut pull: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>> = None;
         loop {
+            if let Err(end) = self.current(draining).await {
+                return end;
+            }
             self.socket.take(&mut self.replies);
             if let Err(end) = self.write(stream).await {
                 return end;
@@ -250,11 +154,17 @@ impl Session {
             }
             let in_flight_max = self.app.config.commands_in_flight;
             tokio::select! {
-                frame = next(stream), if due.len() < in_flight_max => match self.hear(frame) {
-                    Ok(Some(reply)) => due.push(reply),
-                    Ok(None) => {}
-                    Err(end) => return end,
-                },
+                frame = next(stream), if due.len() < in_flight_max => {
+                    let heard = match self.current(draining).await {
+                        Ok(()) => self.hear(frame),
+                        Err(end) => Err(end),
+                    };
+                    match heard {
+                        Ok(Some(reply)) => due.push(reply),
+                        Ok(None) => {}
+                        Err(end) => return end,
+                    }
+                }
                 Some(reply) = due.next(), if !due.is_empty() => self.replies.push(reply),
                 () = self.socket.bell.notified() => {}
                 result = async { match &mut pull { Some(pull) => pull.await, None => std::future::pending().await } } => {
@@ -271,6 +181,20 @@ impl Session {
         }
     }
 
+    /// Waits until this node knows which sessions stand, as it nearly always does: nothing is written or begun before.
+    async fn current(&self, draining: &CancellationToken) -> std::result::Result<(), End> {
+        while !self.app.hub.currency.holds() {
+            if let Some(code) = self.socket.closing() {
+                return Err(code.into());
+            }
+            if draining.is_cancelled() {
+                return Err(CloseCode::Draining.into());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
     /// Takes a frame from the client. Answers the reply to wait for, if it is not there at once.
     fn hear(&mut self, frame: Option<std::result::Result<Message, WsError>>) -> std::result::Result<Option<Due>, End> {
         let frame = match frame {
@@ -284,7 +208,7 @@ impl Session {
         }
         self.heard = Instant::now();
         self.pinged = false;
-        let allowed = self.app.limits.command(self.socket.actor.user);
+        let allowed = self.app.limits.command(self.socket.actor.user, self.socket.nodes());
         if allowed.is_ok() {
             // Even the fastest flood gets a command through now and then, so that one does not undo all refusals.
             self.refusals = self.refusals.saturating_sub(1);

@@ -40,16 +40,18 @@ async fn serve(app: Arc<App>, listener: TcpListener, handle: PrometheusHandle, d
     let health = warp::path!("health").and(warp::get()).then(move || {
         let (app, draining) = (Arc::clone(&app), draining_too.clone());
         async move {
-            let database = app.store.read().await.is_ok();
+            let lacks = app.lacks().await;
             let details = json!({
                 "version": env!("CARGO_PKG_VERSION"),
                 "epoch": app.epoch,
                 "sockets": app.hub.socket_count(),
                 "connections": app.limits.open_connections(),
-                "database": database,
+                "database": !lacks.contains(&"database"),
+                "hears": !lacks.contains(&"hearing"),
+                "nodes": app.bus.nodes(),
                 "draining": draining.is_cancelled(),
             });
-            let well = database && !draining.is_cancelled();
+            let well = lacks.is_empty() && !draining.is_cancelled();
             let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             warp::reply::with_status(warp::reply::json(&details), status)
         }

@@ -165,9 +165,9 @@ where
     })
 }
 
-/// Whether new work should be sent here: the database answers, and the server is not about to go.
+/// Whether new work should be sent here.
 async fn is_ready(app: Arc<App>, draining: CancellationToken) -> bool {
-    !draining.is_cancelled() && app.store.read().await.is_ok()
+    !draining.is_cancelled() && app.lacks().await.is_empty()
 }
 
 /// Who calls, by the `Authorization` header; nobody without one of this scheme.

@@ -45,6 +45,8 @@ pub enum Presence {
     Busy,
     /// Not connected, invisible, or not yours to know.
     Offline,
+    /// The server cannot tell at the moment.
+    Unknown,
 }
 
 /// Presence of one user.
@@ -170,7 +172,7 @@ pub struct Session {
 }
 
 /// What an entry of the personal stream is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema, sqlx::Type)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, sqlx::Type)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum PersonalKind {
@@ -218,7 +220,7 @@ impl PersonalKind {
 }
 
 /// One entry of the personal stream: ids only, rendered under today's rights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::FromRow)]
 pub struct PersonalEntry {
     /// Its number in my personal stream.
     pub seq: i64,

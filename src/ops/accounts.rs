@@ -101,14 +101,14 @@ pub(super) async fn seen_by(app: &App, conn: &mut Conn, reader: UserId, user: Us
     let Some(seen) = accounts::seen(conn, reader, user).await? else { return Ok(None) };
     let interests = accounts::interests(conn, seen.id).await?;
     let reader_cell = accounts::cell(conn, reader).await?;
-    Ok(Some(render(app, seen, interests, reader_cell)))
+    Ok(Some(render(app, seen, interests, reader_cell).await))
 }
 
 fn no_user() -> Error {
     Error::not_found("user")
 }
 
-fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Option<(i64, i64)>) -> Profile {
+async fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Option<(i64, i64)>) -> Profile {
     let today = day_of(app.now());
     let birth = seen.birth_date.as_deref().and_then(|text| parse_birth_date(text, today));
     let cell = |(lat, lon)| Cell { lat, lon };
@@ -116,9 +116,13 @@ fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Option<(i6
         (Some(reader), Some(user)) => Some(band_km(cell(reader), cell(user))),
         _ => None,
     };
+    let presence = match seen.acquainted {
+        true => presence::seen(app, seen.id, seen.status).await,
+        false => Presence::Offline,
+    };
     Profile {
         id: seen.id,
-        presence: if seen.acquainted { presence::seen(app, seen.id, seen.status) } else { Presence::Offline },
+        presence,
         username: seen.username,
         first_name: seen.first_name,
         last_name: seen.last_name,

@@ -6,6 +6,7 @@
 
 use crate::app::App;
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits::Hourly;
 use crate::model::{Actor, PersonalKind, UserId};
 use crate::ops::matching::commit;
 use crate::protocol::commands::{BlockAdd, BlockRemove, ReportSend};
@@ -91,7 +92,7 @@ pub async fn report(app: &App, actor: Actor, input: ReportSend) -> Result<Report
     if let Some(missing) = places.iter().position(|place| !theirs(place)) {
         return Err(Error::field(format!("messages[{missing}]"), "You see no such message of this user."));
     }
-    app.limits.report(actor.user).map_err(Error::rate_limited)?;
+    super::hourly(app, Hourly::Report, actor.user).await?;
     let evidence = serde_json::to_string(&evidence).map_err(Error::internal)?;
     let (reporter, subject, at) = (actor.user, input.user, app.now());
     let report = NewReport { reporter, subject, reason: &reason, text: &text, evidence: &evidence, at };

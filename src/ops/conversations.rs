@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::bus::Notice;
 use crate::config::ContactPolicy;
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits::Hourly;
 use crate::model::{Actor, Conversation, ConversationId, PersonalKind, UserId};
 use crate::ops::matching;
 use crate::protocol::commands::{
@@ -33,7 +34,7 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     if app.config.contact_policy == ContactPolicy::Match && !pair.is_matched() {
         return Err(Error::new(ErrorCode::MatchRequired, "Here only matches can talk."));
     }
-    app.limits.direct(me).map_err(Error::rate_limited)?;
+    super::hourly(app, Hourly::Direct, me).await?;
     let at = app.now();
     let id = conversations::create_direct(&mut tx, me, other, at).await?;
     let mut notices = Vec::new();

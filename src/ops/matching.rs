@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::bus::Notice;
 use crate::config::ms;
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits::Hourly;
 use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
 use crate::model::{Actor, Match, Micros, PersonalKind, UserId};
 use crate::ops::accounts;
@@ -58,7 +59,7 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
     let mut pair = meet(&mut tx, me, other).await?;
     let at = app.now();
     if pair.side(me).liked_at.is_none() {
-        app.limits.like(me).map_err(Error::rate_limited)?;
+        super::hourly(app, Hourly::Like, me).await?;
         let theirs = *pair.side(other);
         let mine = pair.side_mut(me);
         (mine.liked_at, mine.passed_at) = (Some(at), None);

@@ -123,7 +123,7 @@ pub(super) async fn commit_change(
         ConversationKind::Direct => Vec::new(),
         ConversationKind::Group => conversations::hidden_from(&mut tx, conversation, actor, seq).await?,
     };
-    app.commit(tx, vec![Notice::Moved { conversation, seq: rev, after: rev - 1, event, hidden_from }]).await?;
+    app.commit(tx, vec![Notice::moved(conversation, rev, &event, hidden_from)]).await?;
     Ok(Changed { conversation, seq: rev })
 }
 
@@ -173,9 +173,9 @@ async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered:
     let moved = conversations::raise_watermark(&mut tx, conversation, actor.user, delivered, read).await?;
     let Some((delivered, read)) = moved else { return Ok(Done {}) };
     let watermark = Watermark { user: actor.user, delivered, read };
-    let event = Event::WatermarkMoved(WatermarkMoved { conversation, watermark });
+    let frame = Event::WatermarkMoved(WatermarkMoved { conversation, watermark }).encode();
     let hidden_from = conversations::blocked_with(&mut tx, conversation, actor.user).await?;
-    app.commit(tx, vec![Notice::State { conversation, event, hidden_from }]).await?;
+    app.commit(tx, vec![Notice::State { conversation, frame, hidden_from, change: 0 }]).await?;
     Ok(Done {})
 }
 

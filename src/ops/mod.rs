@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::limits::Hourly;
 use crate::metrics;
 use crate::model::{Actor, UserId};
 use crate::protocol::{Command, CommandId, encode_reply, replies};
@@ -83,6 +84,15 @@ pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: 
 fn reply<T: serde::Serialize>(id: Option<&CommandId>, name: &'static str, result: &Result<T>) -> Utf8Bytes {
     metrics::command(name, result.as_ref().err().map(|error| error.code));
     encode_reply(id, result)
+}
+
+/// Counts something that a user may do so many times an hour, over all nodes. Without Redis each node allows its share.
+async fn hourly(app: &App, what: Hourly, user: UserId) -> Result<()> {
+    let Some(rate) = app.limits.rate(what) else { return Ok(()) };
+    let shared = app.bus.take(what.name(), user, rate).await;
+    // Counted here as well, so that a Redis that forgot does not begin anew.
+    let nodes = if shared.is_some() { 1 } else { app.bus.nodes() };
+    app.limits.hourly(what, user, nodes).and(shared.unwrap_or(Ok(()))).map_err(Error::rate_limited)
 }
 
 /// How many items a page holds: what was asked for, within the limit.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+
 use crate::app::App;
-use crate::bus::Notice;
+use crate::bus::{Notice, Whereabouts};
 use crate::config::ms;
 use crate::error::Result;
 use crate::model::{Actor, PersonalKind, Presence, Status, UserId, UserPresence};
@@ -16,6 +18,9 @@ use crate::store::{audience, conversations, streams};
 /// How long an account counts as recently active before the next sign of life is written down again, in microseconds.
 const ACTIVE_STEP: i64 = 3_600_000_000;
 
+/// Users of a dead node whose acquaintances are looked up and told at once.
+const TOLD_AT_ONCE: usize = 4;
+
 /// Tells members who are there that somebody types, or stopped.
 pub async fn typing(app: &App, actor: Actor, input: TypingSet) -> Result<Done> {
     let TypingSet { conversation, typing } = input;
@@ -24,8 +29,8 @@ pub async fn typing(app: &App, actor: Actor, input: TypingSet) -> Result<Done> {
     let mut hidden_from = conversations::blocked_with(&mut conn, conversation, actor.user).await?;
     hidden_from.push(actor.user);
     let expires_ms = if typing { app.config.typing_ms as i64 } else { 0 };
-    let event = Event::Typing(Typing { conversation, user: actor.user, typing, expires_ms });
-    app.bus.publish(&[Notice::EphemeralIn { conversation, event, hidden_from }]);
+    let frame = Event::Typing(Typing { conversation, user: actor.user, typing, expires_ms }).encode();
+    app.tell(&mut conn, vec![Notice::EphemeralIn { conversation, frame, hidden_from }]).await?;
     Ok(Done {})
 }
 
@@ -34,21 +39,34 @@ pub async fn get(app: &App, actor: Actor, input: PresenceGet) -> Result<Presence
     super::distinct(app, "users", &input.users)?;
     let mut conn = app.store.read().await?;
     let known = audience::known_among(&mut conn, actor.user, &input.users).await?;
+    drop(conn);
+    let asked: Vec<UserId> = known.iter().map(|known| known.user).collect();
+    let found = app.bus.whereabouts(&asked).await;
     let users = input.users.iter().map(|user| {
         let status = known.iter().find(|known| known.user == *user).map(|known| known.status);
-        UserPresence { user: *user, presence: status.map_or(Presence::Offline, |status| seen(app, *user, status)) }
+        let presence = status.zip(found.get(user)).map_or(Presence::Offline, |(status, found)| as_seen(*found, status));
+        UserPresence { user: *user, presence }
     });
     Ok(Presences { users: users.collect() })
 }
 
 /// What may be told of a user with a status.
-pub(super) fn seen(app: &App, user: UserId, status: Status) -> Presence {
-    match status {
-        _ if !app.hub.is_here(user) => Presence::Offline,
-        Status::Online => Presence::Online,
-        Status::Away => Presence::Away,
-        Status::Busy => Presence::Busy,
-        Status::Invisible => Presence::Offline,
+pub(super) async fn seen(app: &App, user: UserId, status: Status) -> Presence {
+    // Whoever is invisible is not even looked for: an answer that cannot be had would tell them apart.
+    if status == Status::Invisible {
+        return Presence::Offline;
+    }
+    let found = app.bus.whereabouts(&[user]).await;
+    found.get(&user).map_or(Presence::Unknown, |found| as_seen(*found, status))
+}
+
+fn as_seen(found: Whereabouts, status: Status) -> Presence {
+    match (status, found) {
+        (Status::Invisible, _) | (_, Whereabouts::Absent) => Presence::Offline,
+        (_, Whereabouts::Unknown) => Presence::Unknown,
+        (Status::Online, Whereabouts::Connected) => Presence::Online,
+        (Status::Away, Whereabouts::Connected) => Presence::Away,
+        (Status::Busy, Whereabouts::Connected) => Presence::Busy,
     }
 }
 
@@ -87,20 +105,31 @@ pub fn went(app: &Arc<App>, actor: Actor) {
     });
 }
 
-/// Tells those who may know and are there.
+/// Tells of the users of other nodes that died, after the same moment. Runs as long as the server.
+pub async fn tell_gone(app: Arc<App>) {
+    let mut gone = app.gone.lock().await;
+    while let Some(users) = gone.recv().await {
+        tokio::time::sleep(ms(app.config.presence_linger_ms)).await;
+        let telling = futures_util::stream::iter(users).for_each_concurrent(TOLD_AT_ONCE, |user| {
+            let app = &app;
+            async move { tell(app, user).await }
+        });
+        telling.await;
+    }
+}
+
+/// Tells those who may know.
 async fn tell(app: &App, user: UserId) {
     let told = async {
         let mut conn = app.store.read().await?;
-        let (status, audience) = audience::of(&mut conn, user).await?;
-        Ok::<_, crate::error::Error>((status, audience))
+        let (status, users) = audience::of(&mut conn, user).await?;
+        drop(conn);
+        let presence = UserPresence { user, presence: seen(app, user, status).await };
+        let frame = Event::PresenceChanged(PresenceChanged { presence }).encode();
+        app.bus.publish(vec![Notice::EphemeralTo { users, frame }]);
+        Ok::<_, crate::error::Error>(())
     };
-    match told.await {
-        Ok((status, audience)) => {
-            let users: Vec<UserId> = audience.into_iter().filter(|user| app.hub.is_here(*user)).collect();
-            let presence = UserPresence { user, presence: seen(app, user, status) };
-            let event = Event::PresenceChanged(PresenceChanged { presence });
-            app.bus.publish(&[Notice::EphemeralTo { users, event }]);
-        }
-        Err(error) => tracing::warn!(%error, "presence was not told"),
+    if let Err(error) = told.await {
+        tracing::warn!(%error, "presence was not told");
     }
 }

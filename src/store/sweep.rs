@@ -84,20 +84,20 @@ pub async fn note(tx: &mut Conn, changes: &[Change]) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
-/// What was noted from a time on, by the database's clock.
-pub async fn since(conn: &mut Conn, from: Micros) -> Result<Swept> {
+/// What was noted from a time on, by the database's clock, and is older than `grace` microseconds.
+pub async fn since(conn: &mut Conn, from: Micros, grace: Micros) -> Result<Swept> {
     const SQLITE_CLOCK: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
     const POSTGRES_CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
     // A number tells all that lies below it. What has no number is told row by row, since ids do not become visible in
     // their order.
     const CHANGES: &str = "SELECT max(id) AS id, kind, subject, max(seq) AS seq FROM changes \
-            WHERE at >= $1 AND kind IN ('personal', 'conversation') GROUP BY kind, subject \
+            WHERE at BETWEEN $1 AND $2 AND kind IN ('personal', 'conversation') GROUP BY kind, subject \
         UNION ALL SELECT id, kind, subject, seq FROM changes \
-            WHERE at >= $1 AND kind NOT IN ('personal', 'conversation')";
+            WHERE at BETWEEN $1 AND $2 AND kind NOT IN ('personal', 'conversation')";
     let clock = conn.sql([SQLITE_CLOCK, POSTGRES_CLOCK]);
     let at: Micros = on!(conn, c => sqlx::query_scalar(clock).fetch_one(c))?;
     let epoch = streams::epoch(conn).await?.ok_or_else(|| Error::internal("a database without an epoch"))?;
-    let rows: Vec<ChangeRow> = on!(conn, c => sqlx::query_as(CHANGES).bind(from).fetch_all(c))?;
+    let rows: Vec<ChangeRow> = on!(conn, c => sqlx::query_as(CHANGES).bind(from).bind(at - grace).fetch_all(c))?;
     let changes = rows.iter().filter_map(|row| Some((row.id, row.change()?))).collect();
     Ok(Swept { at, epoch, changes })
 }

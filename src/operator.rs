@@ -9,7 +9,8 @@ use crate::auth::Auth;
 use crate::config::Config;
 use crate::error::Error;
 use crate::model::{Micros, UserId};
-use crate::store::{Store, Use, sessions, streams, supervision};
+use crate::store::sweep::{self, Change};
+use crate::store::{Conn, Store, Use, accounts, sessions, streams, supervision};
 
 type Said = std::result::Result<String, String>;
 
@@ -101,9 +102,16 @@ pub async fn disable(config: &Config, name: &str) -> Said {
     let account = find(&store, name).await?;
     let mut tx = store.begin().await.map_err(said)?;
     supervision::set_disabled(&mut tx, account.id, Some(now())).await.map_err(said)?;
-    sessions::end_all(&mut tx, account.id, None, now()).await.map_err(said)?;
+    end_sessions(&mut tx, account.id).await?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("{} is disabled; its sessions are ended.", account.username))
+}
+
+/// Ends all sessions of an account, and notes it for servers that look there.
+async fn end_sessions(tx: &mut Conn, user: UserId) -> std::result::Result<(), String> {
+    sessions::end_all(tx, user, None, now()).await.map_err(said)?;
+    sweep::note(tx, &[Change::Sessions(user)]).await.map_err(said)?;
+    Ok(())
 }
 
 /// Opens a disabled account again.
@@ -121,7 +129,8 @@ pub async fn revoke(config: &Config, name: &str) -> Said {
     let store = Store::open(config, Use::Beside).await?;
     let account = find(&store, name).await?;
     let mut tx = store.begin().await.map_err(said)?;
-    sessions::end_all(&mut tx, account.id, None, now()).await.map_err(said)?;
+    accounts::lock(&mut tx, &[account.id]).await.map_err(said)?;
+    end_sessions(&mut tx, account.id).await?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("All sessions of {} are ended.", account.username))
 }
@@ -134,8 +143,8 @@ pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
     auth.judge(password, &account.username).await.map_err(said)?;
     let hash = auth.hash(password).await.map_err(said)?;
     let mut tx = store.begin().await.map_err(said)?;
-    crate::store::accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
-    sessions::end_all(&mut tx, account.id, None, now()).await.map_err(said)?;
+    accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
+    end_sessions(&mut tx, account.id).await?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("{} has a new password; its sessions are ended.", account.username))
 }

@@ -13,16 +13,17 @@ const LINES: usize = 500;
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["app", "operator"]),
     ("lib", &["app", "http", "operator"]),
-    // The operator's commands work on the store beside a running server, and close its sockets.
-    ("operator", &["app", "auth", "hub", "store", "text"]),
+    // The operator's commands work on the store beside a running server.
+    ("operator", &["auth", "store", "text"]),
     ("http", &["app", "auth", "limits", "ops", "socket", "text"]),
     ("socket", &["app", "feed", "hub", "limits", "ops", "protocol"]),
     // What a write has to tell is a Notice of the bus; which sockets must close is said in the hub's words.
-    ("ops", &["app", "auth", "bus", "hub", "matching", "protocol", "store", "text"]),
-    // On one node the bus hands straight to the feed, which takes the bus's notices apart.
-    ("bus", &["feed", "hub", "protocol"]),
+    ("ops", &["app", "auth", "bus", "hub", "limits", "matching", "protocol", "store", "text"]),
+    // The bus hands what it hears to the feed, which takes the bus's notices apart. Over all nodes a rate is counted in
+    // the words of the limits.
+    ("bus", &["feed", "hub", "limits", "protocol"]),
     ("feed", &["bus", "hub", "protocol", "store"]),
-    ("app", &["auth", "bus", "hub", "limits", "store"]),
+    ("app", &["auth", "bus", "feed", "hub", "limits", "store"]),
     // Row and wire are one type, so the store answers some shapes of replies. Events it may not name.
     ("store", &["protocol"]),
     ("hub", &[]),

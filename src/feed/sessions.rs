@@ -26,18 +26,21 @@ pub async fn pulse(hub: Arc<Hub>, store: Arc<Store>) {
     loop {
         hub.currency.renew();
         tokio::time::sleep(BEAT).await;
-        let slept = beat.elapsed() > ASLEEP;
-        while slept {
-            let read = async { close_ended(&hub, &mut store.read().await?).await };
-            match read.await {
-                Ok(()) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "after a sleep the sessions could not be read; nothing is written")
-                }
-            }
-            tokio::time::sleep(BEAT).await;
+        if beat.elapsed() > ASLEEP {
+            read_again(&hub, &store).await;
         }
         beat = Instant::now();
+    }
+}
+
+async fn read_again(hub: &Hub, store: &Store) {
+    loop {
+        let read = async { close_ended(hub, &mut store.read().await?).await };
+        match read.await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "after a sleep the sessions could not be read; nothing is written"),
+        }
+        tokio::time::sleep(BEAT).await;
     }
 }
 

@@ -10,7 +10,7 @@ use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presenc
 use crate::protocol::commands::{AccountDelete, PasswordChange, PreferencesUpdate, ProfileGet, ProfileUpdate};
 use crate::protocol::replies::Done;
 use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
-use crate::store::{Conn, streams};
+use crate::store::{Conn, ending, streams};
 use crate::text::{Username, clean, email};
 
 /// The text for a user name that somebody has.
@@ -143,6 +143,7 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
     };
     let change = clean_change(app, input)?;
     let mut tx = app.store.begin().await?;
+    accounts::lock(&mut tx, &[actor.user]).await?;
     let before = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
     accounts::update(&mut tx, actor.user, &change).await?;
     if let Some(interests) = &interests {
@@ -219,6 +220,7 @@ pub async fn preferences(app: &App, actor: Actor) -> Result<Preferences> {
 /// Changes what is named of whom the caller looks for.
 pub async fn update_preferences(app: &App, actor: Actor, input: PreferencesUpdate) -> Result<Preferences> {
     let mut tx = app.store.begin().await?;
+    accounts::lock(&mut tx, &[actor.user]).await?;
     let before = accounts::preferences(&mut tx, actor.user).await?.ok_or_else(no_user)?;
     let after = Preferences {
         age_min: input.age_min.unwrap_or(before.age_min),
@@ -289,6 +291,7 @@ pub async fn change_password(app: &App, actor: Actor, input: PasswordChange) -> 
     let checked = confirm(app, actor.user, "old", &input.old).await?;
     let hash = app.auth.hash(&input.new).await.map_err(of_new)?;
     let mut tx = app.store.begin().await?;
+    accounts::lock(&mut tx, &[actor.user]).await?;
     unchanged(&mut tx, actor.user, &checked, "old").await?;
     accounts::set_password_hash(&mut tx, actor.user, &hash).await?;
     let notices = sessions::end_all(&mut tx, actor.user, Some(actor.session), app.now()).await?;
@@ -309,14 +312,15 @@ pub async fn delete(app: &App, actor: Actor, input: AccountDelete) -> Result<Don
     let checked = confirm(app, actor.user, "password", &input.password).await?;
     let (user, now) = (actor.user, app.now());
     let mut tx = app.store.begin().await?;
+    ending::lock(&mut tx, user).await?;
     unchanged(&mut tx, user, &checked, "password").await?;
     let mut notices = sessions::end_all(&mut tx, user, None, now).await?;
-    for other in accounts::acquaintances(&mut tx, user).await? {
+    for other in ending::acquaintances(&mut tx, user).await? {
         let entry = streams::append_personal(&mut tx, other, PersonalKind::UserGone, user.0, now).await?;
         notices.push(Notice::Personal { user: other, entry });
     }
     notices.extend(groups::leave_all(app, &mut tx, user).await?);
-    accounts::empty(&mut tx, user, now).await?;
+    ending::empty(&mut tx, user, now).await?;
     app.commit(tx, notices).await?;
     tracing::info!(%user, "account deleted");
     Ok(Done {})

@@ -12,7 +12,7 @@ use crate::ops::matching::commit;
 use crate::protocol::commands::{BlockAdd, BlockRemove, ReportSend};
 use crate::protocol::replies::{Blocks, Done, Reported};
 use crate::store::reports::{self, NewReport};
-use crate::store::{messages, pairs};
+use crate::store::{accounts, messages, pairs};
 use crate::text;
 
 fn not_me(actor: Actor, user: UserId) -> Result<()> {
@@ -30,6 +30,7 @@ pub async fn add(app: &App, actor: Actor, input: BlockAdd) -> Result<Done> {
     let mut tx = app.store.begin().await?;
     let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
     let conversation = pairs::lock_conversation(&mut tx, &pair).await?;
+    accounts::lock(&mut tx, &[me, other]).await?;
     if pair.side(me).blocked_at.is_some() {
         return Ok(Done {});
     }

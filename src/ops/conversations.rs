@@ -12,7 +12,7 @@ use crate::protocol::commands::{
 };
 use crate::protocol::replies::{Conversations, Done};
 use crate::store::conversations::{self, ListPosition};
-use crate::store::{Conn, Tx, streams};
+use crate::store::{Conn, Tx, accounts, streams};
 
 /// Opens the direct conversation with a user, or finds it.
 pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Conversation> {
@@ -117,6 +117,7 @@ pub(super) async fn settings(
     hide: bool,
 ) -> Result<Done> {
     let mut tx = app.store.begin().await?;
+    accounts::lock(&mut tx, &[actor.user]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     let hidden_seq = hide.then_some(membership.head);
     let changed =

@@ -22,6 +22,9 @@ pub async fn create(app: &App, actor: Actor, input: ConversationCreate) -> Resul
     let me = actor.user;
     let others: Vec<UserId> = input.members.iter().copied().filter(|user| *user != me).collect();
     let mut tx = app.store.begin().await?;
+    // All who get an entry in their personal stream; a repeat with the same key waits here, too.
+    let everybody: Vec<UserId> = others.iter().copied().chain([me]).collect();
+    accounts::lock(&mut tx, &everybody).await?;
     if let Some(key) = &input.client_key
         && let Some(id) = conversations::created_under(&mut tx, me, key).await?
     {
@@ -93,6 +96,7 @@ pub async fn rename(app: &App, actor: Actor, input: ConversationRename) -> Resul
     let title = group_title(app, &input.title)?;
     let conversation = input.conversation;
     let mut tx = app.store.begin().await?;
+    conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Admin)?;
     if membership.title == title {
@@ -133,6 +137,7 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
     super::distinct(app, "users", &input.users)?;
     let conversation = input.conversation;
     let mut tx = app.store.begin().await?;
+    conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Admin)?;
     let present: Vec<UserId> =
@@ -141,6 +146,7 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
     if newcomers.is_empty() {
         return Ok(Changed { conversation, seq: membership.head });
     }
+    accounts::lock(&mut tx, &newcomers).await?;
     may_meet(app, &mut tx, "users", actor.user, &present, &newcomers).await?;
     let mut notices = Vec::new();
     for user in newcomers {
@@ -158,6 +164,8 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
 pub async fn remove(app: &App, actor: Actor, input: MemberRemove) -> Result<Changed> {
     let MemberRemove { conversation, user } = input;
     let mut tx = app.store.begin().await?;
+    conversations::lock(&mut tx, &[conversation]).await?;
+    accounts::lock(&mut tx, &[user]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Admin)?;
     if user == actor.user {
@@ -187,6 +195,7 @@ async fn lost(app: &App, tx: &mut Tx, user: UserId, conversation: ConversationId
 pub async fn role(app: &App, actor: Actor, input: MemberRole) -> Result<Changed> {
     let MemberRole { conversation, user, role } = input;
     let mut tx = app.store.begin().await?;
+    conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Owner)?;
     let members = conversations::members_by_rank(&mut tx, conversation).await?;
@@ -214,6 +223,8 @@ pub async fn role(app: &App, actor: Actor, input: MemberRole) -> Result<Changed>
 pub async fn leave(app: &App, actor: Actor, input: ConversationLeave) -> Result<Done> {
     let conversation = input.conversation;
     let mut tx = app.store.begin().await?;
+    conversations::lock(&mut tx, &[conversation]).await?;
+    accounts::lock(&mut tx, &[actor.user]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     if membership.kind == ConversationKind::Direct {
         drop(tx);
@@ -224,7 +235,7 @@ pub async fn leave(app: &App, actor: Actor, input: ConversationLeave) -> Result<
     Ok(Done {})
 }
 
-/// Takes a user out of all groups, as the deletion of their account does.
+/// Takes a user out of all groups, as the deletion of their account does, which has locked them.
 pub(super) async fn leave_all(app: &App, tx: &mut Tx, user: UserId) -> Result<Vec<Notice>> {
     let mut notices = Vec::new();
     for group in conversations::groups_of(tx, user).await? {

@@ -13,6 +13,7 @@ use crate::model::{Actor, Match, Micros, PersonalKind, UserId};
 use crate::ops::accounts;
 use crate::protocol::commands::{CandidateList, LikeAdd, LikeRemove, MatchEnd, MatchList, PassAdd};
 use crate::protocol::replies::{Candidates, Count, Done, Liked, Matches};
+use crate::store::accounts::lock as lock_accounts;
 use crate::store::candidates::{self, Narrowed, PersonRow};
 use crate::store::pairs::{self, MatchRow, Pair};
 use crate::store::{Conn, Tx, streams};
@@ -20,13 +21,14 @@ use crate::store::{Conn, Tx, streams};
 /// Microseconds of a day.
 const DAY: Micros = 86_400_000_000;
 
-/// Locks the pair of two users and judges whether `me` may deal with the other one.
+/// Locks the pair of two users and their accounts, and judges whether `me` may deal with the other one.
 pub(super) async fn meet(tx: &mut Tx, me: UserId, other: UserId) -> Result<Pair> {
     if me == other {
         return Err(Error::field("user", "This is you."));
     }
     let nobody = || Error::not_found("user");
     let pair = pairs::lock(tx, me, other).await?.ok_or_else(nobody)?;
+    lock_accounts(tx, &[me, other]).await?;
     if pair.side(other).blocked_at.is_some() || !pairs::both_live(tx, me, other).await? {
         return Err(nobody());
     }
@@ -143,6 +145,7 @@ pub async fn end(app: &App, actor: Actor, input: MatchEnd) -> Result<Done> {
     }
     let mut tx = app.store.begin().await?;
     let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(nothing)?;
+    lock_accounts(&mut tx, &[me, other]).await?;
     // A block and a deletion end the match, so that there is none to find here.
     let at = app.now();
     if !pairs::both_live(&mut tx, me, other).await? || !pair.end_match(at) {

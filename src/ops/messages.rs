@@ -58,6 +58,7 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
     let MessageEdit { conversation, seq, text } = input;
     let text = message_text(app, &text)?;
     let mut tx = app.store.begin().await?;
+    conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     let stored = changes::stored(&mut tx, actor.user, conversation, seq, membership.joined_seq).await?;
     if stored.sender_id != actor.user || stored.kind != MessageKind::Text {
@@ -80,6 +81,9 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
 pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Changed> {
     let MessageDelete { conversation, seq, for_all } = input;
     let mut tx = app.store.begin().await?;
+    if for_all {
+        conversations::lock(&mut tx, &[conversation]).await?;
+    }
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     let stored = changes::stored(&mut tx, actor.user, conversation, seq, membership.joined_seq).await?;
     let unchanged = Changed { conversation, seq: membership.head };

@@ -20,70 +20,76 @@ use crate::limits::Hourly;
 use crate::metrics;
 use crate::model::{Actor, UserId};
 use crate::protocol::{Command, CommandId, encode_reply, replies};
+use crate::store::retried;
 
 /// Runs a command and encodes its reply. `auth`, `auth.refresh` and `resume` concern the socket itself and are
 /// answered there.
+///
+/// What another transaction overtook is run again as a whole: it has changed nothing, and judges what is there now.
 pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Utf8Bytes {
-    use Command as C;
     let name = command.name();
+    let answer = retried(|| run(app, actor, id, command.clone())).await;
+    metrics::command(name, answer.as_ref().err().map(|error| error.code));
+    answer.unwrap_or_else(|error| encode_reply::<()>(id, &Err(error)))
+}
+
+async fn run(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Result<Utf8Bytes> {
+    use Command as C;
     match command {
-        C::MessageSend(input) => reply(id, name, &messages::send(app, actor, input).await),
-        C::MessageRead(input) => reply(id, name, &messages::read(app, actor, input).await),
-        C::MessageDelivered(input) => reply(id, name, &messages::delivered(app, actor, input).await),
-        C::MessageEdit(input) => reply(id, name, &messages::edit(app, actor, input).await),
-        C::MessageDelete(input) => reply(id, name, &messages::delete(app, actor, input).await),
-        C::MessageHistory(input) => reply(id, name, &messages::history(app, actor, input).await),
-        C::MessageSearch(input) => reply(id, name, &messages::search(app, actor, input).await),
-        C::MessageReact(input) => reply(id, name, &reactions::add(app, actor, input).await),
-        C::MessageUnreact(input) => reply(id, name, &reactions::remove(app, actor, input).await),
-        C::TypingSet(input) => reply(id, name, &presence::typing(app, actor, input).await),
-        C::PresenceGet(input) => reply(id, name, &presence::get(app, actor, input).await),
-        C::StatusSet(input) => reply(id, name, &presence::set_status(app, actor, input).await),
-        C::ConversationOpen(input) => reply(id, name, &conversations::open(app, actor, input).await),
-        C::ConversationList(input) => reply(id, name, &conversations::list(app, actor, input).await),
-        C::ConversationGet(input) => reply(id, name, &conversations::get(app, actor, input).await),
-        C::ConversationMute(input) => reply(id, name, &conversations::mute(app, actor, input).await),
-        C::ConversationArchive(input) => reply(id, name, &conversations::archive(app, actor, input).await),
-        C::ConversationLeave(input) => reply(id, name, &groups::leave(app, actor, input).await),
-        C::ConversationCreate(input) => reply(id, name, &groups::create(app, actor, input).await),
-        C::ConversationRename(input) => reply(id, name, &groups::rename(app, actor, input).await),
-        C::MemberAdd(input) => reply(id, name, &groups::add(app, actor, input).await),
-        C::MemberRemove(input) => reply(id, name, &groups::remove(app, actor, input).await),
-        C::MemberRole(input) => reply(id, name, &groups::role(app, actor, input).await),
-        C::NotificationList(input) => reply(id, name, &inbox::list(app, actor, input).await),
-        C::NotificationRead(input) => reply(id, name, &inbox::read(app, actor, input).await),
-        C::CandidateList(input) => reply(id, name, &matching::candidates(app, actor, input).await),
-        C::LikeAdd(input) => reply(id, name, &matching::like(app, actor, input).await),
-        C::LikeRemove(input) => reply(id, name, &matching::unlike(app, actor, input).await),
-        C::LikeCount(_) => reply(id, name, &matching::likes_received(app, actor).await),
-        C::PassAdd(input) => reply(id, name, &matching::pass(app, actor, input).await),
-        C::MatchList(input) => reply(id, name, &matching::matches(app, actor, input).await),
-        C::MatchEnd(input) => reply(id, name, &matching::end(app, actor, input).await),
-        C::BlockAdd(input) => reply(id, name, &blocks::add(app, actor, input).await),
-        C::BlockRemove(input) => reply(id, name, &blocks::remove(app, actor, input).await),
-        C::BlockList(_) => reply(id, name, &blocks::list(app, actor).await),
-        C::ReportSend(input) => reply(id, name, &blocks::report(app, actor, input).await),
-        C::ProfileMe(_) => reply(id, name, &accounts::me(app, actor).await),
-        C::ProfileGet(input) => reply(id, name, &accounts::profile(app, actor, input).await),
-        C::ProfileUpdate(input) => reply(id, name, &accounts::update(app, actor, input).await),
-        C::PreferencesGet(_) => reply(id, name, &accounts::preferences(app, actor).await),
-        C::PreferencesUpdate(input) => reply(id, name, &accounts::update_preferences(app, actor, input).await),
-        C::PasswordChange(input) => reply(id, name, &accounts::change_password(app, actor, input).await),
-        C::AccountDelete(input) => reply(id, name, &accounts::delete(app, actor, input).await),
-        C::SessionList(_) => reply(id, name, &sessions::list(app, actor).await),
-        C::SessionRevoke(input) => reply(id, name, &sessions::revoke(app, actor, input).await),
-        C::Ping(_) => reply(id, name, &Ok(replies::Pong { time: app.now() })),
-        C::Auth(_) => reply::<()>(id, name, &Err(Error::forbidden("This socket has said who it is."))),
-        C::AuthRefresh(_) | C::Resume(_) => {
-            reply::<()>(id, name, &Err(Error::forbidden("This belongs on a socket of its own session.")))
-        }
+        C::MessageSend(input) => reply(id, messages::send(app, actor, input).await),
+        C::MessageRead(input) => reply(id, messages::read(app, actor, input).await),
+        C::MessageDelivered(input) => reply(id, messages::delivered(app, actor, input).await),
+        C::MessageEdit(input) => reply(id, messages::edit(app, actor, input).await),
+        C::MessageDelete(input) => reply(id, messages::delete(app, actor, input).await),
+        C::MessageHistory(input) => reply(id, messages::history(app, actor, input).await),
+        C::MessageSearch(input) => reply(id, messages::search(app, actor, input).await),
+        C::MessageReact(input) => reply(id, reactions::add(app, actor, input).await),
+        C::MessageUnreact(input) => reply(id, reactions::remove(app, actor, input).await),
+        C::TypingSet(input) => reply(id, presence::typing(app, actor, input).await),
+        C::PresenceGet(input) => reply(id, presence::get(app, actor, input).await),
+        C::StatusSet(input) => reply(id, presence::set_status(app, actor, input).await),
+        C::ConversationOpen(input) => reply(id, conversations::open(app, actor, input).await),
+        C::ConversationList(input) => reply(id, conversations::list(app, actor, input).await),
+        C::ConversationGet(input) => reply(id, conversations::get(app, actor, input).await),
+        C::ConversationMute(input) => reply(id, conversations::mute(app, actor, input).await),
+        C::ConversationArchive(input) => reply(id, conversations::archive(app, actor, input).await),
+        C::ConversationLeave(input) => reply(id, groups::leave(app, actor, input).await),
+        C::ConversationCreate(input) => reply(id, groups::create(app, actor, input).await),
+        C::ConversationRename(input) => reply(id, groups::rename(app, actor, input).await),
+        C::MemberAdd(input) => reply(id, groups::add(app, actor, input).await),
+        C::MemberRemove(input) => reply(id, groups::remove(app, actor, input).await),
+        C::MemberRole(input) => reply(id, groups::role(app, actor, input).await),
+        C::NotificationList(input) => reply(id, inbox::list(app, actor, input).await),
+        C::NotificationRead(input) => reply(id, inbox::read(app, actor, input).await),
+        C::CandidateList(input) => reply(id, matching::candidates(app, actor, input).await),
+        C::LikeAdd(input) => reply(id, matching::like(app, actor, input).await),
+        C::LikeRemove(input) => reply(id, matching::unlike(app, actor, input).await),
+        C::LikeCount(_) => reply(id, matching::likes_received(app, actor).await),
+        C::PassAdd(input) => reply(id, matching::pass(app, actor, input).await),
+        C::MatchList(input) => reply(id, matching::matches(app, actor, input).await),
+        C::MatchEnd(input) => reply(id, matching::end(app, actor, input).await),
+        C::BlockAdd(input) => reply(id, blocks::add(app, actor, input).await),
+        C::BlockRemove(input) => reply(id, blocks::remove(app, actor, input).await),
+        C::BlockList(_) => reply(id, blocks::list(app, actor).await),
+        C::ReportSend(input) => reply(id, blocks::report(app, actor, input).await),
+        C::ProfileMe(_) => reply(id, accounts::me(app, actor).await),
+        C::ProfileGet(input) => reply(id, accounts::profile(app, actor, input).await),
+        C::ProfileUpdate(input) => reply(id, accounts::update(app, actor, input).await),
+        C::PreferencesGet(_) => reply(id, accounts::preferences(app, actor).await),
+        C::PreferencesUpdate(input) => reply(id, accounts::update_preferences(app, actor, input).await),
+        C::PasswordChange(input) => reply(id, accounts::change_password(app, actor, input).await),
+        C::AccountDelete(input) => reply(id, accounts::delete(app, actor, input).await),
+        C::SessionList(_) => reply(id, sessions::list(app, actor).await),
+        C::SessionRevoke(input) => reply(id, sessions::revoke(app, actor, input).await),
+        C::Ping(_) => reply(id, Ok(replies::Pong { time: app.now() })),
+        C::Auth(_) => Err(Error::forbidden("This socket has said who it is.")),
+        C::AuthRefresh(_) | C::Resume(_) => Err(Error::forbidden("This belongs on a socket of its own session.")),
     }
 }
 
-/// Counts a command and encodes its reply.
-fn reply<T: serde::Serialize>(id: Option<&CommandId>, name: &'static str, result: &Result<T>) -> Utf8Bytes {
-    metrics::command(name, result.as_ref().err().map(|error| error.code));
-    encode_reply(id, result)
+/// Encodes the reply to a command that was done.
+fn reply<T: serde::Serialize>(id: Option<&CommandId>, result: Result<T>) -> Result<Utf8Bytes> {
+    result.map(|output| encode_reply(id, &Ok(output)))
 }
 
 /// Counts something that a user may do so many times an hour, over all nodes. Without Redis each node allows its share.

@@ -47,6 +47,7 @@ pub async fn remove(app: &App, actor: Actor, input: MessageUnreact) -> Result<Ch
 }
 
 async fn judge(tx: &mut Conn, actor: Actor, conversation: ConversationId, seq: i64) -> Result<(Membership, Stored)> {
+    conversations::lock(tx, &[conversation]).await?;
     let membership = conversations::membership(tx, conversation, actor.user).await?;
     let stored = changes::stored(tx, actor.user, conversation, seq, membership.joined_seq).await?;
     if stored.deleted_at.is_some() {

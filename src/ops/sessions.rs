@@ -81,6 +81,9 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     attempt.succeeded();
     let now = app.now();
     let mut tx = app.store.begin().await?;
+    if let Some(found) = &found {
+        accounts::lock(&mut tx, &[found.user]).await?;
+    }
     // The password may have been changed, or the account disabled, while the hash was computed.
     let still = accounts::credentials(&mut tx, &key).await?.filter(|still| !still.disabled);
     let verified = found.map(|found| found.password_hash);
@@ -151,6 +154,8 @@ pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: O
         check_same(only, actor)?;
     }
     let mut tx = app.store.begin().await?;
+    // Of several that show the same token at once, the later ones see what the first one made of it.
+    accounts::lock(&mut tx, &[actor.user]).await?;
     let stored = usable(sessions::find(&mut tx, actor.session).await?, actor, now)?;
     let shown = digest(&claims.jti);
     let refresh;
@@ -211,6 +216,7 @@ pub async fn logout(app: &App, actor: Actor, refresh: Option<&str>) -> Result<Do
         None => None,
     };
     let mut tx = app.store.begin().await?;
+    accounts::lock(&mut tx, &[actor.user]).await?;
     let mut notices = Vec::new();
     if let Some(other) = other.filter(|other| *other != actor) {
         if other.user != actor.user {
@@ -236,6 +242,7 @@ pub async fn revoke(app: &App, actor: Actor, input: SessionRevoke) -> Result<Don
     confirm(app, actor.user, "password", &input.password).await?;
     let now = app.now();
     let mut tx = app.store.begin().await?;
+    accounts::lock(&mut tx, &[actor.user]).await?;
     let notices = match input.session {
         Some(session) => end(&mut tx, actor.user, session, now).await?,
         None => end_all(&mut tx, actor.user, Some(actor.session), now).await?,

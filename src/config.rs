@@ -333,6 +333,13 @@ pub fn planted_fault() -> Option<crate::planted::Fault> {
     crate::planted::Fault::named(&std::env::var("DUET_PLANTED_FAULT").ok()?)
 }
 
+/// Where tests ask a server to fail at a certain place, by the variable `DUET_FAILPOINTS`.
+#[cfg(feature = "planted-faults")]
+#[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+pub fn failpoints() -> Option<PathBuf> {
+    std::env::var("DUET_FAILPOINTS").ok().map(PathBuf::from)
+}
+
 /// A limit given in milliseconds.
 pub fn ms(limit: u64) -> Duration {
     Duration::from_millis(limit)

@@ -142,6 +142,22 @@ impl Client {
         }
     }
 
+    /// Waits for a message with this text, whether it comes as an event or, after something was missed, in a page.
+    pub async fn expect_message(&mut self, text: &str) {
+        let has_it = |event: &Value| match event["type"].as_str() {
+            Some("message.created") => event["data"]["message"]["text"] == text,
+            Some("conversation.page") => {
+                let messages = event["data"]["messages"].as_array();
+                messages.is_some_and(|messages| messages.iter().any(|message| message["text"] == text))
+            }
+            _ => false,
+        };
+        while !self.events.iter().any(has_it) {
+            self.take_frame(&format!("the message {text:?}")).await;
+        }
+        self.events.retain(|event| !has_it(event));
+    }
+
     /// The next event of the stream that this type belongs to, which must be of this type: so nothing else came in
     /// between. This is how a story shows that something did not happen.
     pub async fn expect_next(&mut self, kind: &str) -> Value {

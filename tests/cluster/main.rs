@@ -1,0 +1,261 @@
+//! What holds over several nodes, and through the trouble that can come between them.
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a story that cannot go on fails, and what was measured belongs to the proof"
+)]
+
+mod rig;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rig::{Rig, open};
+use serde_json::{Value, json};
+use support::{Client, in_time};
+
+/// Says a text and waits until the other one has it, however it comes. Answers how long the reply and the message took.
+async fn tell(from: &mut Client, to: &mut Client, conversation: i64, text: &str) -> (Duration, Duration) {
+    let begun = Instant::now();
+    from.command("message.send", json!({ "conversation": conversation, "text": text })).await;
+    let answered = begun.elapsed();
+    to.expect_message(text).await;
+    (answered, begun.elapsed())
+}
+
+fn percentile(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_chat_goes_on_and_with_it_again_at_once() {
+    let mut rig = Rig::start(2, &[]).await;
+    let (mut ann, mut bob) = (rig.user(0, "ann").await, rig.user(1, "bob").await);
+    let conversation = open(&mut ann, &bob).await;
+    tell(&mut ann, &mut bob, conversation, "with redis").await;
+    rig.redis.process().kill();
+    let (mut answers, mut deliveries) = (Vec::new(), Vec::new());
+    for number in 0..60 {
+        let (answered, delivered) = tell(&mut ann, &mut bob, conversation, &format!("without {number}")).await;
+        answers.push(answered);
+        deliveries.push(delivered);
+    }
+    let (answers, deliveries) = (percentile(answers, 99), percentile(deliveries, 99));
+    println!("redis down: replies p99 {answers:?}, deliveries to the other node p99 {deliveries:?}");
+    assert!(answers < Duration::from_millis(500), "sends do not feel it");
+    assert!(deliveries < Duration::from_millis(2_500), "one sweep");
+    rig.redis.restart().await;
+    let begun = Instant::now();
+    rig.until(0, "node 0 to hear again", true).await;
+    rig.until(1, "node 1 to hear again", true).await;
+    let back = begun.elapsed();
+    let (_, delivered) = tell(&mut ann, &mut bob, conversation, "with redis again").await;
+    println!("the fast path is back after {back:?}; the first message took {delivered:?}");
+    assert!(back < Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_that_died_in_silence_is_noticed_and_nothing_is_lost() {
+    let rig = Rig::start(2, &[]).await;
+    let (mut ann, mut bob) = (rig.user(0, "ann").await, rig.user(1, "bob").await);
+    let conversation = open(&mut ann, &bob).await;
+    tell(&mut ann, &mut bob, conversation, "before").await;
+    rig.to_redis[1].lose_server();
+    let noticed = rig.until(1, "node 1 to notice that it is deaf", false).await;
+    let (_, delivered) = tell(&mut ann, &mut bob, conversation, "while deaf").await;
+    let back = rig.until(1, "node 1 to hear again", true).await;
+    println!("noticed after {noticed:?}, a message took {delivered:?}, hearing again after {back:?}");
+    assert!(noticed < Duration::from_secs(3));
+    assert!(delivered < Duration::from_millis(2_500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_forgot_everything_loses_nothing() {
+    let rig = Rig::start(2, &[]).await;
+    let (mut ann, mut bob) = (rig.user(0, "ann").await, rig.user(1, "bob").await);
+    let conversation = open(&mut ann, &bob).await;
+    for round in 0..5 {
+        let answer = rig.redis.say("FLUSHALL").await;
+        assert!(answer.starts_with("+OK"), "{answer}");
+        let (_, delivered) = tell(&mut ann, &mut bob, conversation, &format!("forgotten {round}")).await;
+        assert!(delivered < Duration::from_millis(2_500), "{delivered:?}");
+    }
+    // Everybody is registered anew, and found.
+    in_time("bob to be found again", async {
+        let before = rig.counted(0, "duet_bus_packets_total").await;
+        while rig.counted(0, "duet_bus_packets_total").await == before {
+            tell(&mut ann, &mut bob, conversation, "are you there").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_restarts_takes_sends_again_and_no_node_restarts() {
+    let mut rig = Rig::with_postgres(2, &[]).await;
+    let (mut ann, mut bob) = (rig.user(0, "ann").await, rig.user(1, "bob").await);
+    let conversation = open(&mut ann, &bob).await;
+    tell(&mut ann, &mut bob, conversation, "before").await;
+    let pids: Vec<u32> = rig.server.nodes.iter().map(|node| node.pid()).collect();
+    let postgres = rig.postgres.as_mut().expect("its own");
+    postgres.stop_at_once().await;
+    let refused = ann.refused("message.send", json!({ "conversation": conversation, "text": "now" })).await;
+    assert_eq!(refused["retryable"], true, "{refused}");
+    postgres.restart().await;
+    let begun = Instant::now();
+    in_time("a send to be taken", async {
+        loop {
+            let id = ann.say("message.send", json!({ "conversation": conversation, "text": "after" })).await;
+            if ann.reply(id).await["ok"] == true {
+                break;
+            }
+        }
+    })
+    .await;
+    let taken = begun.elapsed();
+    bob.expect_message("after").await;
+    println!("the first acknowledgement came {taken:?} after the database was up");
+    assert!(taken < Duration::from_secs(5));
+    let after: Vec<u32> = rig.server.nodes.iter().map(|node| node.pid()).collect();
+    assert_eq!(pids, after);
+}
+
+/// A message costs at most one publish for each other node that holds the recipient or the sender's other sockets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_message_is_published_once_per_node_concerned() {
+    for nodes in [2, 4] {
+        let rig = Rig::start(nodes, &[]).await;
+        let (mut ann, mut bob) = (rig.user(0, "ann").await, rig.user(1, "bob").await);
+        let conversation = open(&mut ann, &bob).await;
+        // Of the sender another socket, of the recipient two, and on the last node somebody else.
+        let mut others =
+            vec![rig.on_node(1 % nodes, ann.account.clone()).await, rig.on_node(2 % nodes, bob.account.clone()).await];
+        let _stranger = rig.user(nodes - 1, "carol").await;
+        tell(&mut ann, &mut bob, conversation, "first").await;
+        let concerned = if nodes == 2 { 1.0 } else { 2.0 };
+        let before = rig.counted_everywhere("duet_bus_packets_total").await;
+        const MESSAGES: usize = 50;
+        for number in 0..MESSAGES {
+            let text = format!("{number}");
+            tell(&mut ann, &mut bob, conversation, &text).await;
+            for other in &mut others {
+                other.expect_message(&text).await;
+            }
+        }
+        let published = rig.counted_everywhere("duet_bus_packets_total").await - before;
+        println!("{nodes} nodes: {published} publishes for {MESSAGES} messages to {concerned} other nodes");
+        assert!(published <= MESSAGES as f64 * concerned, "{published}");
+        assert!(published > 0.0, "nothing was counted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presence_is_that_of_all_nodes_and_unknown_when_nobody_can_tell() {
+    let mut rig = Rig::start(2, &[]).await;
+    let (mut ann, bob) = (rig.user(0, "ann").await, rig.user(1, "bob").await);
+    open(&mut ann, &bob).await;
+    let ask = json!({ "users": [bob.user] });
+    let presence = |answer: &Value| answer["users"][0]["presence"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(presence(&ann.command("presence.get", ask.clone()).await), "online");
+    // A second socket on the other node, and the first one goes: still there.
+    let again = rig.on_node(0, bob.account.clone()).await;
+    let (bob_user, bob_account) = (bob.user, bob.account.clone());
+    bob.cut(support::socket::Cut::Close).await;
+    assert_eq!(presence(&ann.command("presence.get", ask.clone()).await), "online");
+    again.cut(support::socket::Cut::Close).await;
+    let told = ann.expect_where("presence", |data| data["presence"] == "offline").await;
+    assert_eq!(told["user"], bob_user);
+    let _bob = rig.on_node(1, bob_account).await;
+    ann.expect_where("presence", |data| data["presence"] == "online").await;
+    assert_eq!(presence(&ann.command("presence.get", ask.clone()).await), "online");
+    rig.redis.process().kill();
+    rig.until(0, "node 0 to notice", false).await;
+    let begun = Instant::now();
+    assert_eq!(presence(&ann.command("presence.get", ask.clone()).await), "online", "as last known");
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while presence(&ann.command("presence.get", ask.clone()).await) == "online" {
+            // Before the next question.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("what was known is known no more");
+    assert_eq!(presence(&ann.command("presence.get", ask.clone()).await), "unknown");
+    println!("unknown after {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_closes_the_sockets_on_every_node_with_and_without_redis() {
+    let mut rig = Rig::start(2, &[]).await;
+    for (name, limit, redis) in [("ann", 1_000, true), ("bob", 2_000, false)] {
+        let account = rig.server.account(name).await;
+        let (here, mut there) = (rig.on_node(0, account.clone()).await, rig.on_node(1, account).await);
+        if !redis {
+            rig.redis.process().kill();
+            rig.until(1, "node 1 to notice", false).await;
+        }
+        let begun = Instant::now();
+        let answer = here.http("POST", "/api/v1/auth/logout/", Some(&json!({}))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let ended = there.expect_close().await;
+        let took = begun.elapsed();
+        println!("redis {redis}: the socket on the other node was closed after {took:?}");
+        assert_eq!(ended.code, 4003);
+        assert!(took < Duration::from_millis(limit), "{took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_slept_tells_nothing_to_a_session_that_ended_meanwhile() {
+    let mut rig = Rig::start(2, &[]).await;
+    let account = rig.server.account("ann").await;
+    let (mut here, mut there) = (rig.on_node(0, account.clone()).await, rig.on_node(1, account).await);
+    let mut bob = rig.user(0, "bob").await;
+    let conversation = open(&mut bob, &here).await;
+    tell(&mut bob, &mut there, conversation, "awake").await;
+    rig.server.nodes[1].process().signal("STOP");
+    // What it was told lies in its sockets: it will wake with frames to write.
+    for number in 0..20 {
+        bob.command("message.send", json!({ "conversation": conversation, "text": format!("asleep {number}") })).await;
+    }
+    there.say("conversation.list", json!({})).await;
+    let answer = here.http("POST", "/api/v1/auth/logout/", Some(&json!({}))).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    here.expect_close().await;
+    there.forget_events();
+    // Longer than a process may be quiet without having slept.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    rig.server.nodes[1].process().signal("CONT");
+    let ended = there.expect_close().await;
+    assert_eq!(ended.code, 4003);
+    assert_eq!(there.take_events("message.created").len(), 0, "not one frame");
+    assert_eq!(there.take_events("conversation.page").len(), 0, "not one frame");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_a_user_hold_over_all_nodes() {
+    let rig = Rig::start(2, &[("likes-per-hour", "6"), ("sockets-per-user", "3")]).await;
+    let account = rig.server.account("ann").await;
+    let mut sockets = Vec::new();
+    for node in [0, 1, 0] {
+        sockets.push(rig.on_node(node, account.clone()).await);
+    }
+    let mut liked = Vec::new();
+    for number in 0..10 {
+        let other = rig.server.account(&format!("user{number}")).await;
+        let other = rig.on_node(0, other).await;
+        let socket = &mut sockets[number % 3];
+        let id = socket.say("like.add", json!({ "user": other.user })).await;
+        liked.push(socket.reply(id).await["ok"] == true);
+    }
+    assert_eq!(liked, [[true; 6].as_slice(), [false; 4].as_slice()].concat(), "six likes, wherever they are given");
+    // A fourth socket, on the other node: the oldest of all gives way.
+    let _fourth = rig.on_node(1, account).await;
+    assert_eq!(sockets[0].expect_close().await.code, 4004);
+    for socket in &mut sockets[1..] {
+        socket.command("ping", json!({})).await;
+    }
+}

@@ -43,6 +43,29 @@ impl Fault {
     }
 }
 
+/// Fails here if a test has asked for it, by a file of this name in the directory that the variable `DUET_FAILPOINTS`
+/// names: in a panic where the file says so, else by the death of the process.
+#[cfg(feature = "planted-faults")]
+#[expect(clippy::panic, reason = "what was asked for")]
+pub fn fail_at(place: &str) {
+    static ASKED: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
+    let Some(file) = ASKED.get_or_init(crate::config::failpoints).as_ref().map(|folder| folder.join(place)) else {
+        return;
+    };
+    let asked = std::fs::read_to_string(&file);
+    // Of several that come by at once, only the one that removes the file fails.
+    if let (Ok(asked), Ok(())) = (asked, std::fs::remove_file(&file)) {
+        if asked.trim() == "panic" {
+            panic!("a test asked for a panic at {place}");
+        }
+        std::process::abort();
+    }
+}
+
+/// Fails here if a test has asked for it; in a server that people use nobody can.
+#[cfg(not(feature = "planted-faults"))]
+pub const fn fail_at(_place: &str) {}
+
 /// Whether this server was started with the fault.
 #[cfg(not(feature = "planted-faults"))]
 pub const fn is(_fault: Fault) -> bool {

@@ -40,10 +40,10 @@ async fn two_hundred_sessions_of_cut_sockets_are_clean() {
 
 async fn session(server: Arc<Server>, number: u64, seed: u64) -> Statistics {
     let recorder = server.another_record();
-    let people = Cast { users: 3, devices: 2, direct: 1, groups: 1 };
+    let people = Cast { users: 3, devices: 2, direct: 1, groups: 1, group_of: 0 };
     let devices = cast(&server, &recorder, &format!("s{number}u"), people).await;
     let connected = devices.len();
-    let plan = Plan { window: 3, per_socket: usize::MAX, in_all: 15, cuts: 0.05, changes: 0.2 };
+    let plan = Plan { window: 3, in_all: 15, cuts: 0.05, changes: 0.2, ..Plan::default() };
     let flood = Flood::start(&server.addresses, devices, plan, seed);
     let verdict = flood.settle(&recorder, server.database()).await;
     assert!(verdict.findings.is_empty(), "session {number}, seed {seed}:\n{}", verdict.findings.join("\n"));

@@ -17,10 +17,10 @@ async fn nothing_acknowledged_is_lost_through_fifty_kills() {
     let mut dice = SmallRng::seed_from_u64(seed);
     let mut server = Server::start(&[]).await;
     let recorder = server.recorder.clone();
-    let people = Cast { users: 20, devices: 2, direct: 2, groups: 2 };
+    let people = Cast { users: 20, devices: 2, direct: 2, groups: 2, group_of: 0 };
     let devices = cast(&server, &recorder, "user", people).await;
     let connected = devices.len();
-    let plan = Plan { window: 4, per_socket: 30, in_all: usize::MAX, cuts: 0.0, changes: 0.3 };
+    let plan = Plan { window: 4, per_socket: 30, changes: 0.3, ..Plan::default() };
     let mut flood = Flood::start(&server.addresses, devices, plan, seed);
     for _ in 0..KILLS {
         flood.answered(dice.random_range(1..200)).await;

@@ -24,9 +24,9 @@ async fn troubled_flood(fault: &str) -> Verdict {
     let mut dice = SmallRng::seed_from_u64(seed);
     let mut server = server(fault).await;
     let recorder = server.recorder.clone();
-    let people = Cast { users: 6, devices: 2, direct: 2, groups: 2 };
+    let people = Cast { users: 6, devices: 2, direct: 2, groups: 2, group_of: 0 };
     let devices = cast(&server, &recorder, "user", people).await;
-    let plan = Plan { window: 8, per_socket: 40, in_all: usize::MAX, cuts: 0.01, changes: 0.2 };
+    let plan = Plan { window: 8, per_socket: 40, cuts: 0.01, changes: 0.2, ..Plan::default() };
     let mut flood = Flood::start(&server.addresses, devices, plan, seed);
     for _ in 0..8 {
         flood.answered(dice.random_range(1..150)).await;

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::limits::Hourly;
 use crate::metrics;
 use crate::model::{Actor, UserId};
+use crate::planted;
 use crate::protocol::{Command, CommandId, encode_reply, replies};
 use crate::store::retried;
 
@@ -28,6 +29,7 @@ use crate::store::retried;
 /// What another transaction overtook is run again as a whole: it has changed nothing, and judges what is there now.
 pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Utf8Bytes {
     let name = command.name();
+    planted::fail_at("command");
     let answer = retried(|| run(app, actor, id, command.clone())).await;
     metrics::command(name, answer.as_ref().err().map(|error| error.code));
     answer.unwrap_or_else(|error| encode_reply::<()>(id, &Err(error)))

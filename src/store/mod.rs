@@ -206,9 +206,12 @@ impl Tx {
             return Err(Error::internal("a transaction was to be committed after one of its statements had failed"));
         }
         let task = tokio::spawn(async move {
+            planted::fail_at("before_commit");
             match run!(&mut conn, sqlx::query("COMMIT")) {
                 Ok(_) => {
+                    planted::fail_at("after_commit");
                     then();
+                    planted::fail_at("after_publish");
                     Ok(())
                 }
                 Err(cause) => match run!(&mut conn, sqlx::query("ROLLBACK")) {

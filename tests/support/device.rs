@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -12,12 +13,17 @@ use super::recorder::Recorder;
 use super::server::Account;
 use super::socket::{Cut, Ended, Socket};
 
+/// How long a device waits before it repeats what a server could not take.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// A send that was not answered yet.
 #[derive(Debug, Clone)]
 pub struct Unanswered {
     key: String,
     conversation: i64,
     text: String,
+    /// When it was first sent.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -42,6 +48,10 @@ pub struct Device {
     pub own: Vec<(i64, i64)>,
     /// Sends without an answer, in the order they were first sent.
     pub unanswered: VecDeque<Unanswered>,
+    /// How long the sends had waited that were acknowledged since somebody looked.
+    pub waited: Vec<Duration>,
+    /// Sends that the server could not take, and when they are to be repeated.
+    later: VecDeque<(Instant, String)>,
     /// The last number of the personal stream that it has.
     pub personal: Option<i64>,
     epoch: String,
@@ -65,6 +75,8 @@ impl Device {
             cursors: BTreeMap::new(),
             own: Vec::new(),
             unanswered: VecDeque::new(),
+            waited: Vec::new(),
+            later: VecDeque::new(),
             personal: None,
             epoch: String::new(),
             account,
@@ -76,6 +88,11 @@ impl Device {
             resuming: BTreeSet::new(),
             ready: false,
         }
+    }
+
+    /// The name of its user.
+    pub fn owner(&self) -> &str {
+        &self.account.username
     }
 
     /// Whether it is connected, greeted, and knows where its conversations stand.
@@ -97,6 +114,7 @@ impl Device {
     pub async fn connect(&mut self, address: SocketAddr) -> Result<(), Ended> {
         self.asked.clear();
         self.resuming.clear();
+        self.later.clear();
         self.ready = false;
         let socket = Socket::open(address, &self.recorder, &self.account.username, &self.name).await?;
         self.socket = Some(socket);
@@ -116,7 +134,7 @@ impl Device {
     pub async fn send(&mut self, conversation: i64) -> Result<(), Ended> {
         self.keys += 1;
         let key = format!("{}-{}", self.name, self.keys);
-        let send = Unanswered { text: format!("{key} to {conversation}"), key, conversation };
+        let send = Unanswered { text: format!("{key} to {conversation}"), key, conversation, since: Instant::now() };
         self.unanswered.push_back(send.clone());
         self.say(send).await
     }
@@ -209,15 +227,29 @@ impl Device {
     async fn send_answered(&mut self, key: &str, frame: &Value) -> Result<(), Ended> {
         let Some(index) = self.unanswered.iter().position(|send| send.key == key) else { return Ok(()) };
         if frame["ok"] == true {
-            self.unanswered.remove(index);
+            self.waited.extend(self.unanswered.remove(index).map(|send| send.since.elapsed()));
             self.own.push((number(&frame["data"], "conversation"), number(&frame["data"], "seq")));
         } else if frame["error"]["retryable"] == true {
-            let again = self.unanswered[index].clone();
-            self.say(again).await?;
+            self.later.push_back((Instant::now() + AGAIN, key.to_owned()));
         } else {
             self.unanswered.remove(index);
         }
         Ok(())
+    }
+
+    /// Repeats what is to be repeated by now.
+    pub async fn repeat(&mut self) -> Result<(), Ended> {
+        while let Some((_, key)) = self.later.pop_front_if(|(due, _)| *due <= Instant::now()) {
+            if let Some(send) = self.unanswered.iter().find(|send| send.key == key).cloned() {
+                self.say(send).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long until something is to be repeated.
+    pub fn pause(&self) -> Duration {
+        self.later.front().map_or(Duration::MAX, |(due, _)| due.saturating_duration_since(Instant::now()))
     }
 
     /// The client's only rule.

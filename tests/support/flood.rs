@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use rand::seq::{IndexedRandom, IteratorRandom};
-use rand::{Rng, SeedableRng};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -15,12 +14,10 @@ use tokio::task::JoinHandle;
 use super::checker::{Database, Source, Verdict, judge};
 use super::device::Device;
 use super::node::Addresses;
+use super::player::{Place, Player, Seats, Told};
 use super::recorder::Recorder;
-use super::socket::{Cut, Ended};
+use super::tally::Tally;
 use super::{Client, Server, in_time};
-
-/// How long a device waits for what the server must push by itself, before it is taken as missing.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who takes part.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +28,10 @@ pub struct Cast {
     pub devices: usize,
     /// Direct conversations of each user with the users after them, in a ring.
     pub direct: usize,
-    /// Groups, each with every user or every second one in turn.
+    /// Groups.
     pub groups: usize,
+    /// Members of each; 0: every user or every second one in turn.
+    pub group_of: usize,
 }
 
 /// What each device does.
@@ -48,13 +47,31 @@ pub struct Plan {
     pub cuts: f64,
     /// How many commands are edits, deletions, reactions and reads instead of sends.
     pub changes: f64,
+    /// Least time between two commands of a device.
+    pub pace: Duration,
+    /// How long a device waits for a sign of life before it takes its socket for dead.
+    pub gives_up: Duration,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        Plan {
+            window: 4,
+            per_socket: usize::MAX,
+            in_all: usize::MAX,
+            cuts: 0.0,
+            changes: 0.2,
+            pace: Duration::ZERO,
+            gives_up: Duration::from_secs(10),
+        }
+    }
 }
 
 /// By conversation, and of personal streams by user.
-type Heads = (BTreeMap<i64, i64>, BTreeMap<i64, i64>);
+pub(super) type Heads = (BTreeMap<i64, i64>, BTreeMap<i64, i64>);
 
 #[derive(Debug, Clone)]
-enum Phase {
+pub(super) enum Phase {
     Flood,
     /// Nothing new: wait for what is due.
     Drain,
@@ -64,12 +81,10 @@ enum Phase {
 }
 
 #[derive(Debug, Clone)]
-struct Control {
+pub(super) struct Control {
     /// Whether there is a server to connect to.
-    up: bool,
-    /// Counts the servers.
-    generation: usize,
-    phase: Phase,
+    pub(super) up: bool,
+    pub(super) phase: Phase,
 }
 
 /// A load that is running.
@@ -77,6 +92,8 @@ struct Control {
 pub struct Flood {
     control: watch::Sender<Control>,
     answered: watch::Receiver<usize>,
+    /// What the devices see.
+    pub tally: Arc<Tally>,
     reports: mpsc::UnboundedReceiver<()>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -103,7 +120,10 @@ pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast:
         }
     }
     for group in 0..cast.groups {
-        let in_group: Vec<usize> = (0..cast.users).filter(|user| group % 2 == 0 || user % 2 == 0).collect();
+        let in_group: Vec<usize> = match cast.group_of {
+            0 => (0..cast.users).filter(|user| group % 2 == 0 || user % 2 == 0).collect(),
+            size => (0..size).map(|member| (group * size / 2 + member) % cast.users).collect(),
+        };
         let others: Vec<i64> = in_group[1..].iter().map(|user| ids[*user]).collect();
         let data = json!({ "title": format!("group {group}"), "members": others });
         let created = clients[in_group[0]].command("conversation.create", data).await;
@@ -122,29 +142,20 @@ pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast:
 impl Flood {
     /// Sets the devices loose.
     pub fn start(addresses: &Arc<Addresses>, devices: Vec<Device>, plan: Plan, seed: u64) -> Flood {
-        let (control, _) = watch::channel(Control { up: true, generation: 0, phase: Phase::Flood });
+        let (control, _) = watch::channel(Control { up: true, phase: Phase::Flood });
         let (count, answered) = watch::channel(0);
         let (report, reports) = mpsc::unbounded_channel();
-        let start = |(index, device): (usize, Device)| {
+        let tally = Arc::new(Tally::new(devices.len()));
+        let mut seats: BTreeMap<String, Arc<Seats>> = BTreeMap::new();
+        let mut tasks = Vec::new();
+        for (index, device) in devices.into_iter().enumerate() {
             let dice = SmallRng::seed_from_u64(seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let (control, count, report) = (control.subscribe(), count.clone(), report.clone());
-            let player = Player {
-                device,
-                plan,
-                dice,
-                control,
-                count,
-                report,
-                reported: 0,
-                round: (0, Instant::now()),
-                addresses: Arc::clone(addresses),
-                left: 0,
-                given: 0,
-            };
-            tokio::spawn(player.play())
-        };
-        let tasks = devices.into_iter().enumerate().map(start).collect();
-        Flood { control, answered, reports, tasks }
+            let place = Place { device: index, seats: Arc::clone(seats.entry(device.owner().to_owned()).or_default()) };
+            let told = Told { count: count.clone(), report: report.clone(), tally: Arc::clone(&tally) };
+            let player = Player::new(device, (plan, dice), (Arc::clone(addresses), place), control.subscribe(), told);
+            tasks.push(tokio::spawn(player.play()));
+        }
+        Flood { control, answered, tally, reports, tasks }
     }
 
     /// Waits until so many more sends were answered.
@@ -159,7 +170,7 @@ impl Flood {
         self.control.send_modify(|control| control.up = false);
         server.kill();
         server.restart().await;
-        self.control.send_modify(|control| (control.up, control.generation) = (true, control.generation + 1));
+        self.control.send_modify(|control| control.up = true);
     }
 
     /// Nothing new is sent from now on.
@@ -177,11 +188,11 @@ impl Flood {
             let heads = Arc::new((database.heads, database.personal_heads));
             self.control.send_modify(|control| control.phase = Phase::Settle(round, Arc::clone(&heads)));
             self.reports("everything").await;
-            let history = recorder.history();
+            recorder.fold();
             database = Database::read(source, &users, &conversations).await;
             // A command of a socket that was cut may still have been at work; then there is more to wait for.
             if (&database.heads, &database.personal_heads) == (&heads.0, &heads.1) {
-                let verdict = judge(history, &database);
+                let verdict = judge(recorder.history(), &database);
                 self.control.send_modify(|control| control.phase = Phase::Over);
                 for task in self.tasks {
                     task.await.expect("a device does not panic");
@@ -198,132 +209,4 @@ impl Flood {
             in_time(&format!("{left} devices to have {what}"), self.reports.recv()).await.expect("the devices live");
         }
     }
-}
-
-struct Player {
-    device: Device,
-    plan: Plan,
-    dice: SmallRng,
-    control: watch::Receiver<Control>,
-    count: watch::Sender<usize>,
-    report: mpsc::UnboundedSender<()>,
-    /// How often it reported: first that nothing is due, then once in each round.
-    reported: usize,
-    /// When the present round began for this device.
-    round: (usize, Instant),
-    addresses: Arc<Addresses>,
-    /// Commands left on this socket.
-    left: usize,
-    /// Commands given in all.
-    given: usize,
-}
-
-impl Player {
-    async fn play(mut self) {
-        let mut refused_by = None;
-        loop {
-            let phase = self.control.borrow_and_update().phase.clone();
-            self.report_on(&phase);
-            if matches!(phase, Phase::Over) {
-                return;
-            }
-            if self.device.connected() {
-                // The end of a socket is no news: the device connects again.
-                let _ = self.step(&phase).await;
-                continue;
-            }
-            let up = |control: &Control| control.up && Some(control.generation) != refused_by;
-            // A story that failed is gone.
-            let Ok(generation) = self.control.wait_for(up).await.map(|control| control.generation) else { return };
-            self.left = self.plan.per_socket;
-            refused_by = self.device.connect(self.addresses.next()).await.is_err().then_some(generation);
-        }
-    }
-
-    fn flooding(&self, phase: &Phase) -> bool {
-        matches!(phase, Phase::Flood) && self.given < self.plan.in_all
-    }
-
-    /// Tells the story, once in each of its rounds, that this device has what it is to wait for.
-    fn report_on(&mut self, phase: &Phase) {
-        let has_it = match phase {
-            Phase::Settle(round, heads) => {
-                if self.round.0 != *round {
-                    self.round = (*round, Instant::now());
-                }
-                // What has not come by then is missing; the checker will say so.
-                self.reported == *round && (self.arrived(heads) || self.round.1.elapsed() > PATIENCE)
-            }
-            _ => {
-                let idle = !self.flooding(phase) && self.device.ready() && self.device.unanswered.is_empty();
-                self.reported == 0 && idle
-            }
-        };
-        if has_it {
-            self.reported += 1;
-            // The story may have failed and gone.
-            let _ = self.report.send(());
-        }
-    }
-
-    async fn step(&mut self, phase: &Phase) -> Result<(), Ended> {
-        let flooding = self.flooding(phase);
-        if flooding && self.dice.random_bool(self.plan.cuts) {
-            let how = [Cut::Drop, Cut::HalfFrame, Cut::Reset, Cut::Close].choose(&mut self.dice);
-            self.device.cut(*how.expect("there are four")).await;
-            return Ok(());
-        }
-        if flooding && self.device.ready() && self.left > 0 && self.device.asked() < self.plan.window {
-            (self.left, self.given) = (self.left - 1, self.given + 1);
-            return self.command().await;
-        }
-        let before = self.device.unanswered.len();
-        let frame = tokio::select! {
-            frame = self.device.frame() => frame?,
-            changed = self.control.changed() => return changed.map_err(|_| gone()),
-            () = tokio::time::sleep(PATIENCE) => return Ok(()),
-        };
-        self.device.take(&frame).await?;
-        let answered = before.saturating_sub(self.device.unanswered.len());
-        self.count.send_modify(|count| *count += answered);
-        Ok(())
-    }
-
-    fn arrived(&self, (heads, personal): &Heads) -> bool {
-        let device = &self.device;
-        device.cursors.iter().all(|(id, cursor)| heads.get(id).is_none_or(|head| cursor >= head))
-            && personal.get(&device.user).is_none_or(|head| device.personal.is_some_and(|cursor| cursor >= *head))
-    }
-
-    async fn command(&mut self) -> Result<(), Ended> {
-        let known = self.device.cursors.iter().map(|(id, cursor)| (*id, *cursor));
-        let Some((conversation, cursor)) = known.choose(&mut self.dice) else { return Ok(()) };
-        if !self.dice.random_bool(self.plan.changes) {
-            return self.device.send(conversation).await;
-        }
-        let place = |seq: i64| json!({ "conversation": conversation, "seq": seq });
-        let anything = place(self.dice.random_range(1..=cursor.max(1)));
-        let own = self.device.own.choose(&mut self.dice).copied();
-        let own = own.map(|(conversation, seq)| json!({ "conversation": conversation, "seq": seq }));
-        let (kind, mut data) = match (self.dice.random_range(0..10), own) {
-            (0..4, Some(own)) => ("message.edit", own),
-            (4, Some(own)) => ("message.delete", own),
-            (5..8, _) => ("message.react", anything),
-            (8, _) => ("message.unreact", anything),
-            _ => ("message.read", place(cursor)),
-        };
-        match kind {
-            "message.edit" => data["text"] = format!("{} edited {}", self.device.name, self.given).into(),
-            "message.delete" => data["for_all"] = true.into(),
-            "message.react" | "message.unreact" => {
-                data["emoji"] = (*["👍", "❤️", "😂"].choose(&mut self.dice).expect("there are three")).into();
-            }
-            _ => {}
-        }
-        self.device.other(kind, &data).await
-    }
-}
-
-fn gone() -> Ended {
-    Ended { code: 0, why: "the story is over".to_owned() }
 }

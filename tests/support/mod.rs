@@ -14,13 +14,16 @@ pub mod device;
 pub mod flood;
 pub mod http;
 pub mod node;
+pub mod player;
 pub mod private;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod recorder;
 pub mod server;
 pub mod setup;
 pub mod socket;
+pub mod tally;
 
 pub use client::Client;
 pub use server::Server;

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::DEADLINE;
-use super::process::Process;
+use super::process::{Process, signal};
 
 /// The user of the database; it has all rights and no password, on the loopback device only.
 const OWNER: &str = "duet";
@@ -23,32 +24,86 @@ const OWNER: &str = "duet";
 pub struct Postgres {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where the tables are, if that is a disk of its own.
+    pub disk: Option<Disk>,
     data: PathBuf,
     process: Option<Process>,
     databases: AtomicU64,
     home: TempDir,
 }
 
+/// A small disk, in memory. To mount one, the tests must run as root.
+#[derive(Debug)]
+pub struct Disk {
+    place: PathBuf,
+}
+
+impl Disk {
+    fn mount(place: PathBuf) -> Disk {
+        std::fs::create_dir(&place).expect("a directory");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4g", "tmpfs"]).arg(&place).status();
+        assert!(mounted.expect("run mount").success(), "a disk of its own can be mounted by root only");
+        Disk { place }
+    }
+
+    /// From now on it has no room beside what it holds.
+    pub fn fill(&self) {
+        let used =
+            Command::new("du").args(["--summarize", "--block-size=1"]).arg(&self.place).output().expect("run du");
+        let used = String::from_utf8_lossy(&used.stdout);
+        let used = used.split_whitespace().next().expect("du answers a number");
+        self.resize(used);
+    }
+
+    /// It has room again.
+    pub fn free(&self) {
+        self.resize("4g");
+    }
+
+    fn resize(&self, size: &str) {
+        let resized = Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.place).status();
+        assert!(resized.expect("run mount").success(), "the disk gets another size");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // It goes when the last file on it is closed. A mount that stays is seen by whoever lists them.
+        let _ = Command::new("umount").arg("-l").arg(&self.place).status();
+    }
+}
+
 impl Postgres {
-    /// Makes an empty one in this directory, or a fresh one, and starts it.
+    /// Makes an empty one and starts it.
     pub async fn start() -> Postgres {
         let home = directory("postgres");
         let data = home.path().join("data");
-        Postgres::start_in(home, data).await
+        Postgres::start_in(home, data, None).await
     }
 
-    /// The same, with the data in a directory that exists already, inside `home` or not.
-    pub async fn start_in(home: TempDir, data: PathBuf) -> Postgres {
-        if is_root() {
-            let owned = Command::new("install").args(["-d", "-m", "700", "-o", "postgres"]).arg(&data).status();
-            assert!(owned.expect("run install").success(), "a directory for postgres");
+    /// The same, with the tables on a disk of its own, in memory, that can be full. The log of its transactions is not on
+    /// it, as where somebody took care: a server that cannot write its log stops.
+    pub async fn start_on_a_small_disk() -> Postgres {
+        let home = directory("postgres");
+        let disk = Disk::mount(home.path().join("disk"));
+        let data = disk.place.join("data");
+        Postgres::start_in(home, data, Some(disk)).await
+    }
+
+    async fn start_in(home: TempDir, data: PathBuf, disk: Option<Disk>) -> Postgres {
+        let log = home.path().join("wal");
+        for folder in [&data, &log] {
+            let mut made = Command::new("install");
+            made.args(["-d", "-m", "700"]).args(if is_root() { &["-o", "postgres"][..] } else { &[] });
+            assert!(made.arg(folder).status().expect("run install").success(), "a directory for postgres");
         }
         let mut made = program("initdb");
         made.args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--username", OWNER]);
-        let made = made.arg("--pgdata").arg(&data).stdin(Stdio::null()).output().expect("run initdb");
+        let made = made.arg("--waldir").arg(&log).arg("--pgdata").arg(&data).stdin(Stdio::null()).output();
+        let made = made.expect("run initdb");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let mut postgres =
-            Postgres { address: free_address(), data, process: None, databases: AtomicU64::new(1), home };
+            Postgres { address: free_address(), disk, data, process: None, databases: AtomicU64::new(1), home };
         while !postgres.launch().await {
             // Somebody else took the port meanwhile.
             postgres.address = free_address();
@@ -87,6 +142,23 @@ impl Postgres {
             assert!(begun.elapsed() < DEADLINE * 3, "postgres does not answer: {}", self.log());
             // Before the next look.
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Stops it at once, as `pg_ctl stop -m immediate` does: it will recover from its log.
+    pub async fn stop_at_once(&mut self) {
+        self.process().signal("QUIT");
+        self.process().end("postgres to stop").await;
+    }
+
+    /// Stops or continues it and all its children by a signal, as a machine that sleeps.
+    pub fn signal_all(&mut self, name: &str) {
+        let pid = self.process().pid();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
+        signal(pid, name);
+        for child in children.split_whitespace() {
+            // A child may have ended meanwhile; then there is nothing to be done to it.
+            let _ = Command::new("kill").args([&format!("-{name}"), child]).stderr(Stdio::null()).status();
         }
     }
 
@@ -169,6 +241,15 @@ impl Redis {
     /// How a client reaches it.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// Says one command, and answers the begin of the reply.
+    pub async fn say(&self, command: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(self.address).await.expect("connect to redis");
+        stream.write_all(format!("{command}\r\n").as_bytes()).await.expect("speak to redis");
+        let mut answer = [0; 256];
+        let count = stream.read(&mut answer).await.expect("hear redis");
+        String::from_utf8_lossy(&answer[..count]).into_owned()
     }
 }
 

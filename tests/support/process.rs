@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::in_time;
 
 /// Waits for the end of its standard input, which comes when the test binary is gone, however it went. Then ends the
-/// process and removes what it kept. A stopped process must be continued to hear a signal.
+/// process and removes what it kept, a disk of its own first. A stopped process must be continued to hear a signal.
 const GUARD: &str = "read -r _; kill -\"$2\" \"$1\" 2>/dev/null && kill -CONT \"$1\"
     left=100
     while [ $left -gt 0 ] && [ -e \"/proc/$1/exe\" ]; do sleep 0.1; left=$((left - 1)); done
-    [ -z \"$3\" ] || rm -rf \"$3\"";
+    [ -z \"$3\" ] || { umount -l \"$3/disk\" 2>/dev/null; rm -rf \"$3\"; }";
 
 /// A process that was started here.
 #[derive(Debug)]

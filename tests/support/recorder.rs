@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,13 +19,23 @@ pub struct Recorder {
     begun: Instant,
     file: Mutex<File>,
     sockets: AtomicU64,
+    folded: Mutex<Folded>,
+}
+
+/// The record as far as it was read, folded.
+#[derive(Debug, Default)]
+struct Folded {
+    history: History,
+    /// Bytes.
+    read: u64,
 }
 
 impl Recorder {
     /// A new record in this file.
     pub fn create(path: PathBuf) -> Recorder {
         let file = OpenOptions::new().create(true).append(true).open(&path).expect("open the record");
-        Recorder { path, begun: Instant::now(), file: Mutex::new(file), sockets: AtomicU64::new(1) }
+        let folded = Mutex::new(Folded::default());
+        Recorder { path, begun: Instant::now(), file: Mutex::new(file), sockets: AtomicU64::new(1), folded }
     }
 
     /// A socket was opened by a device of a user; returns the number it has from now on.
@@ -64,15 +74,16 @@ impl Recorder {
 
     /// The users and conversations that the record so far is about.
     pub fn concerned(&self) -> (BTreeSet<i64>, BTreeSet<i64>) {
-        let history = self.history();
-        (history.users(), history.conversations())
+        self.fold();
+        let folded = self.folded.lock().expect("no reader panics");
+        (folded.history.users(), folded.history.conversations())
     }
 
     /// Judges what was recorded so far against the database.
     pub async fn verdict(&self, database: &Source) -> Verdict {
+        let (users, conversations) = self.concerned();
         let history = self.history();
-        let database = Database::read(database, &history.users(), &history.conversations()).await;
-        judge(history, &database)
+        judge(history, &Database::read(database, &users, &conversations).await)
     }
 
     /// All frames that were `sent` or `received` so far.
@@ -83,14 +94,25 @@ impl Recorder {
         lines.filter(|line: &Value| line["what"] == what).map(|mut line| line["frame"].take()).collect()
     }
 
-    /// The record so far, folded.
-    pub fn history(&self) -> History {
-        let text = std::fs::read_to_string(&self.path).expect("read the record");
-        let mut history = History::default();
-        for line in text.lines() {
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|cause| panic!("{line}: {cause}"));
-            history.line(&line);
+    /// Reads what was recorded since the last time, and folds it.
+    pub fn fold(&self) {
+        let mut folded = self.folded.lock().expect("no reader panics");
+        let mut file = File::open(&self.path).expect("open the record");
+        file.seek(SeekFrom::Start(folded.read)).expect("find the place in the record");
+        let mut lines = BufReader::new(file);
+        let mut text = String::new();
+        // A line without its end is still being written.
+        while lines.read_line(&mut text).expect("read the record") > 0 && text.ends_with('\n') {
+            folded.read += text.len() as u64;
+            let line: Value = serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{text}: {cause}"));
+            folded.history.line(&line);
+            text.clear();
         }
-        history
+    }
+
+    /// The record so far, folded. It is given away, so the next time all of it is read again.
+    pub fn history(&self) -> History {
+        self.fold();
+        std::mem::take(&mut *self.folded.lock().expect("no reader panics")).history
     }
 }

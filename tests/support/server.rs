@@ -197,6 +197,15 @@ impl Server {
         Arc::new(Recorder::create(self.home.path().join(format!("record-{number}.jsonl"))))
     }
 
+    /// Removes the records that were made so far.
+    pub fn forget_records(&self) {
+        for entry in std::fs::read_dir(self.home.path()).expect("the records").flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "jsonl") {
+                std::fs::remove_file(entry.path()).expect("remove a record");
+            }
+        }
+    }
+
     /// Registers a user and signs in.
     pub async fn account(&self, username: &str) -> Account {
         let body = json!({ "username": username, "password": PASSWORD, "password2": PASSWORD });

@@ -12,7 +12,7 @@ use crate::config::{Config, ms};
 use crate::error::Result;
 use crate::feed::Feed;
 use crate::hub::Hub;
-use crate::limits::Limits;
+use crate::limits::{Limits, Nodes};
 use crate::model::{ConversationId, Micros, Stream, UserId};
 use crate::planted::{self, Fault};
 use crate::store::sweep::{self, Change};
@@ -64,13 +64,16 @@ impl App {
         let feed = Arc::new(Feed::new(Arc::clone(&hub)));
         let epoch = store.epoch().await?;
         let (gone_to, gone) = mpsc::channel(GONE);
+        let nodes = Nodes::default();
         let bus = Arc::new(match config.redis_url.is_empty() {
             true => Bus::local(Arc::clone(&feed)),
-            false => Bus::between_nodes(&config, &store.installation().await?, Arc::clone(&feed), gone_to)?,
+            false => {
+                Bus::between_nodes(&config, &store.installation().await?, Arc::clone(&feed), nodes.clone(), gone_to)?
+            }
         });
         let told = Arc::clone(&bus);
         let writer = Writer::start(Arc::clone(&store), &config, move |written| told.publish(news(written)));
-        let (limits, gone) = (Limits::new(&config), Mutex::new(gone));
+        let (limits, gone) = (Limits::new(&config, &nodes), Mutex::new(gone));
         Ok(Arc::new(App { config, store, writer, hub, feed, bus, auth, limits, epoch, gone }))
     }
 

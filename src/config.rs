@@ -222,13 +222,17 @@ settings! {
     deaf_ms: u64 = "1500", "milliseconds";
     /// How long the users of a node that died count as connected.
     node_lease_ms: u64 = "6000", "milliseconds";
+    /// How long an event waits for one before it that another node is telling.
+    early_ms: u64 = "60", "milliseconds";
+    /// Events of one stream that wait so; with more, its sockets read from the database.
+    early_events: usize = "32", "events";
     /// How often a node looks in the database for what it was not told.
-    sweep_ms: u64 = "1500", "milliseconds";
+    sweep_ms: u64 = "750", "milliseconds";
     /// How long what was told may be under way before a sweep takes it as lost; none is waited while a node is deaf.
     sweep_grace_ms: u64 = "500", "milliseconds";
     /// How far back a sweep looks again: longer than a transaction may last.
     sweep_overlap_ms: u64 = "10000", "milliseconds";
-    /// How long changes are kept for the sweeps of the nodes; a node that saw none for so long reads all its streams.
+    /// How long changes are kept for the sweeps of the nodes; a node that was away for longer sends its sockets to resume.
     changes_kept_ms: u64 = "600000", "milliseconds";
     /// How long a node without its database keeps its sockets, before it sends them to other nodes.
     database_lost_ms: u64 = "15000", "milliseconds";

@@ -130,6 +130,17 @@ impl Feed {
     }
 }
 
+/// Gives up, after a moment, waiting for what should have come before events that came early. Runs as long as the server.
+pub async fn give_up(hub: Arc<Hub>) {
+    loop {
+        match hub.early.due_in() {
+            Some(wait) => tokio::time::sleep(wait).await,
+            None => hub.early.bell.notified().await,
+        }
+        hub.give_up(&mut Rung::default());
+    }
+}
+
 /// Makes a registered socket follow all that its user is in, and answers the head of its personal stream. Registered
 /// first, read after: what happens in between reaches it through its user's personal stream.
 pub async fn start(store: &Store, hub: &Hub, socket: &Arc<Socket>) -> Result<i64> {

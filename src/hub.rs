@@ -7,6 +7,7 @@
 //! Locks: a stream's entry first, then a socket's state. No guard leaves this module.
 
 pub mod currency;
+mod early;
 mod socket;
 
 use std::collections::BTreeSet;
@@ -21,10 +22,12 @@ use crate::config::Config;
 use crate::error::CloseCode;
 use crate::metrics;
 use crate::model::{Actor, ConversationId, Micros, SessionId, Stream, UserId};
+use crate::planted::{self, Fault};
 
 pub use socket::{Rung, Socket};
 
 use currency::Currency;
+use early::{Early, Held};
 use socket::{Behind, State};
 
 /// The sockets of this node.
@@ -32,6 +35,8 @@ use socket::{Behind, State};
 pub struct Hub {
     /// Whether this node knows which sessions stand.
     pub currency: Currency,
+    /// Which streams have events that came early.
+    pub early: Early,
     streams: DashMap<Stream, Followers>,
     next_socket: AtomicU64,
     outbox_frames: usize,
@@ -44,6 +49,8 @@ struct Followers {
     /// The last number delivered to the live ones; not known until an event or a read tells.
     delivered: Option<i64>,
     sockets: Vec<Arc<Socket>>,
+    /// Events that came before others that they follow on.
+    early: Vec<Held>,
 }
 
 /// An event of a stream, encoded.
@@ -86,6 +93,7 @@ impl Hub {
     pub fn new(config: &Config) -> Hub {
         Hub {
             currency: Currency::default(),
+            early: Early::new(config),
             streams: DashMap::new(),
             next_socket: AtomicU64::new(1),
             outbox_frames: config.outbox_frames,
@@ -184,14 +192,29 @@ impl Hub {
     }
 
     /// Brings a numbered event to the live sockets of its stream; those whose outbox is full fall behind. An event that
-    /// does not follow on what was delivered makes all fall behind, so that they read what is missing first.
+    /// does not follow on what was delivered waits a moment for the ones before it, since two nodes are seldom heard in
+    /// the order of their commits.
     pub fn deliver(&self, event: &Delivery<'_>, rung: &mut Rung) {
         let Some(mut followers) = self.streams.get_mut(&event.stream) else { return };
         let delivered = *followers.delivered.get_or_insert(event.after);
-        if event.seq <= delivered && !crate::planted::is(crate::planted::Fault::OrderNotRepaired) {
+        let in_order = !planted::is(Fault::OrderNotRepaired);
+        if event.seq <= delivered && in_order {
             return;
         }
-        let gap = event.after > delivered && !crate::planted::is(crate::planted::Fault::OrderNotRepaired);
+        if event.after > delivered && in_order && self.early.hold(&mut followers.early, event) {
+            return;
+        }
+        self.give(&mut followers, event, rung);
+        while let Some(next) = early::next(&mut followers) {
+            self.give(&mut followers, &next.as_delivery(event.stream), rung);
+        }
+    }
+
+    /// Brings an event to the sockets of its stream now. Where it leaves a gap all fall behind, so that they read what is
+    /// missing first.
+    fn give(&self, followers: &mut Followers, event: &Delivery<'_>, rung: &mut Rung) {
+        let delivered = followers.delivered.unwrap_or(event.after);
+        let gap = event.after > delivered && !planted::is(Fault::OrderNotRepaired);
         for socket in &followers.sockets {
             let mut state = socket.lock();
             match state.behind.get(&event.stream).copied() {
@@ -213,6 +236,16 @@ impl Hub {
             state.ring(socket, rung);
         }
         followers.delivered = Some(event.seq);
+    }
+
+    /// Gives up waiting for what should have come before events that came early: their sockets read it.
+    pub fn give_up(&self, rung: &mut Rung) {
+        for stream in self.early.overdue() {
+            let waiting = self.streams.get_mut(&stream).map(|mut followers| std::mem::take(&mut followers.early));
+            if let Some(last) = waiting.iter().flatten().map(|event| event.seq).max() {
+                self.jump(stream, last, rung);
+            }
+        }
     }
 
     /// A stream was seen to have moved to `seq` without a word of it here: its live sockets read on from what they have.
@@ -260,7 +293,7 @@ impl Hub {
         };
         if state.outbox.len() < self.outbox_frames && state.bytes + frame.len() <= self.outbox_bytes {
             state.put(frame.clone());
-        } else if !crate::planted::is(crate::planted::Fault::OrderNotRepaired) {
+        } else if !planted::is(Fault::OrderNotRepaired) {
             metrics::fell_behind();
             state.behind.insert(event.stream, Behind::at(cursor));
         }

@@ -46,6 +46,7 @@ pub async fn run(
     // Ended with the server, by being dropped.
     let mut watching = JoinSet::new();
     watching.spawn(feed::sessions::pulse(Arc::clone(&app.hub), Arc::clone(store)));
+    watching.spawn(feed::give_up(Arc::clone(&app.hub)));
     if store.is_shared() {
         watching.spawn(feed::sweep::run(Arc::clone(feed), Arc::clone(store), app.config.clone()));
     } else {

@@ -9,7 +9,7 @@ mod logins;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -26,6 +26,33 @@ use logins::Logins;
 
 /// How many users, accounts or prefixes one map may remember before it looks for those it can forget.
 const REMEMBERED: usize = 65_536;
+
+/// Among how many nodes the limits are shared that each node counts for itself: by account and by address.
+#[derive(Debug, Clone)]
+pub struct Nodes(Arc<AtomicU32>);
+
+impl Default for Nodes {
+    fn default() -> Nodes {
+        Nodes(Arc::new(AtomicU32::new(1)))
+    }
+}
+
+impl Nodes {
+    /// How many there are, as far as is known.
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// There are so many now.
+    pub fn set(&self, count: usize) {
+        self.0.store(u32::try_from(count).unwrap_or(u32::MAX).max(1), Ordering::Relaxed);
+    }
+
+    /// This node's share of a limit; 0 stays no limit.
+    fn share(&self, limit: usize) -> usize {
+        limit.div_ceil(self.count() as usize)
+    }
+}
 
 /// What a user may do so many times an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,16 +88,16 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits as the settings say.
-    pub fn new(config: &Config) -> Limits {
+    /// Limits as the settings say, some of them shared among nodes.
+    pub fn new(config: &Config, nodes: &Nodes) -> Limits {
         let hourly = |count: u32| Buckets::new(Rate::new(count, Duration::from_secs(3600), count));
         Limits {
             commands: Buckets::new(Rate::new(config.commands_per_s, Duration::from_secs(1), config.commands_burst)),
             direct: hourly(config.direct_per_hour),
             likes: hourly(config.likes_per_hour),
             reports: hourly(config.reports_per_hour),
-            logins: Logins::new(config),
-            connections: Connections::new(config),
+            logins: Logins::new(config, nodes.clone()),
+            connections: Connections::new(config, nodes.clone()),
         }
     }
 

@@ -78,6 +78,14 @@ fn command() -> Command {
                 .about("Writes a consistent copy of the database, also while the server runs")
                 .arg(Arg::new("file").required(true).help("A new file")),
         )
+        .subcommand(
+            Command::new("copy-store")
+                .about(
+                    "Copies everything from a SQLite file to an empty Postgres database; no server may run on either",
+                )
+                .arg(Arg::new("from").long("from").required(true).value_name("URL").help("sqlite://file"))
+                .arg(Arg::new("to").long("to").required(true).value_name("URL").help("postgres://...")),
+        )
         .subcommand(Command::new("restored").about("To be run once after a backup was put back: clients load again"))
 }
 
@@ -100,6 +108,10 @@ async fn run(matches: &ArgMatches) -> Result<(), String> {
             Ok(())
         }
         Some(("backup", args)) => operator::backup(&config, Path::new(text(args, "file"))).await.map(say),
+        Some(("copy-store", args)) => {
+            let progress = |line: String| eprintln!("{line}");
+            operator::copy_store(&config, text(args, "from"), text(args, "to"), progress).await.map(say)
+        }
         Some(("restored", _)) => operator::restored(&config).await.map(say),
         Some(("user", args)) => match args.subcommand() {
             Some(("list", _)) => operator::list(&config).await.map(say),

@@ -10,7 +10,10 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::model::{Micros, UserId};
 use crate::store::sweep::{self, Change};
-use crate::store::{Conn, Store, Use, accounts, sessions, streams, supervision};
+use crate::store::{Conn, Store, Use, accounts, copy, sessions, sqlite, streams, supervision};
+
+/// How long one statement of a copy may take, in milliseconds.
+const COPY_STATEMENT_MS: u64 = 3_600_000;
 
 type Said = std::result::Result<String, String>;
 
@@ -47,6 +50,20 @@ pub async fn restored(config: &Config) -> Said {
     let epoch = streams::renew_epoch(&mut tx).await.map_err(said)?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("A new epoch has begun: {epoch}. Clients will load again."))
+}
+
+/// Copies the whole database from a SQLite file to an empty Postgres database.
+pub async fn copy_store(config: &Config, from: &str, to: &str, progress: impl Fn(String)) -> Said {
+    let at = |url: &str| Config { database_url: url.to_owned().into(), ..config.clone() };
+    let (from, mut to) = (at(from), at(to));
+    if !sqlite::path(&from).exists() {
+        return Err(format!("--from: there is no database at {}", sqlite::path(&from).display()));
+    }
+    // A count of all messages, or the statistics of all tables, may take long, and nobody waits for it.
+    to.postgres_statement_ms = COPY_STATEMENT_MS;
+    let (source, target) = (Store::open(&from, Use::Alone).await?, Store::open(&to, Use::Alone).await?);
+    copy::copy(&source, &target, progress).await?;
+    Ok(format!("Copied to {}. Start the servers with this --database-url and the same --secret.", to.database_url))
 }
 
 /// All accounts, a line each.

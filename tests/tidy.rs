@@ -24,8 +24,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("bus", &["feed", "hub", "limits", "protocol"]),
     ("feed", &["bus", "hub", "protocol", "store"]),
     ("app", &["auth", "bus", "feed", "hub", "limits", "store"]),
-    // Row and wire are one type, so the store answers some shapes of replies. Events it may not name.
-    ("store", &["protocol"]),
+    // Row and wire are one type, so the store answers some shapes of replies. Events it may not name. A copy into the
+    // other database folds all texts anew.
+    ("store", &["protocol", "text"]),
     ("hub", &[]),
     ("auth", &[]),
     ("limits", &[]),

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::feed::Feed;
-use crate::limits::Rate;
+use crate::limits::{Nodes, Rate};
 use crate::model::{Micros, UserId};
 
 pub use notice::{Notice, Told};
@@ -49,7 +49,8 @@ impl Bus {
     }
 
     /// A bus between the nodes that share a Redis and an installation. Works from the start, whether or not Redis
-    /// answers. `gone` gets the users of nodes that died.
+    /// answers. `nodes` is told how many nodes there are, `gone` gets the
+    /// users of those that died.
     ///
     /// # Errors
     /// What is wrong with the URL.
@@ -57,9 +58,10 @@ impl Bus {
         config: &Config,
         installation: &str,
         feed: Arc<Feed>,
+        nodes: Nodes,
         gone: mpsc::Sender<Vec<UserId>>,
     ) -> std::result::Result<Bus, String> {
-        let node = Node::start(config, installation, Arc::clone(&feed), gone)?;
+        let node = Node::start(config, installation, Arc::clone(&feed), nodes, gone)?;
         Ok(Bus { feed, node: Some(node) })
     }
 
@@ -84,7 +86,7 @@ impl Bus {
 
     /// How many nodes there are, as far as is known.
     pub fn nodes(&self) -> u32 {
-        self.node.as_ref().map_or(1, |node| node.live().len().max(1) as u32)
+        self.node.as_ref().map_or(1, |node| node.nodes.count())
     }
 
     /// A socket of a user was registered here: other nodes will tell this one what concerns the user. Returns when they

@@ -22,7 +22,7 @@ use super::publisher::{self, Outgoing};
 use super::{Places, Whereabouts};
 use crate::config::{Config, ms};
 use crate::feed::Feed;
-use crate::limits::Rate;
+use crate::limits::{Nodes, Rate};
 use crate::metrics;
 use crate::model::{Micros, UserId};
 
@@ -44,6 +44,7 @@ type Arrival = (UserId, Option<oneshot::Sender<()>>);
 pub(super) struct Node {
     pub(super) directory: Directory,
     pub(super) lookup_max: usize,
+    pub(super) nodes: Nodes,
     feed: Arc<Feed>,
     client: Client,
     outgoing: mpsc::Sender<Outgoing>,
@@ -68,6 +69,7 @@ impl Node {
         config: &Config,
         installation: &str,
         feed: Arc<Feed>,
+        nodes: Nodes,
         gone: mpsc::Sender<Vec<UserId>>,
     ) -> std::result::Result<Arc<Node>, String> {
         let client = Client::open(&*config.redis_url).map_err(|cause| format!("--redis-url: {cause}"))?;
@@ -76,6 +78,7 @@ impl Node {
         let node = Arc::new(Node {
             directory: Directory::new(config, installation)?,
             lookup_max: config.lookup_max,
+            nodes,
             feed,
             client: client.clone(),
             outgoing,
@@ -126,7 +129,7 @@ impl Node {
         if self.hears() && self.arrivals.try_send((user, Some(written))).is_ok() {
             let _ = timeout(self.wait, done).await;
         } else {
-            self.feed.hub.spread(user, self.live().len().max(1) as u32);
+            self.feed.hub.spread(user, self.nodes.count());
         }
     }
 
@@ -315,8 +318,9 @@ async fn keep(
                 let listed = listed.ok_or(Trouble::Other("the lease of this node had lapsed"))?;
                 let others: Vec<String> = listed.iter().filter(|node| **node != **incarnation).cloned().collect();
                 let dead = node.directory.dead_among(&others).await?;
-                *node.live.lock().unwrap_or_else(PoisonError::into_inner) =
-                    Arc::new(listed.into_iter().filter(|node| !dead.contains(node)).collect());
+                let live: Vec<String> = listed.into_iter().filter(|node| !dead.contains(node)).collect();
+                node.nodes.set(live.len());
+                *node.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
                 for dead in dead {
                     let users = node.directory.bury(&dead).await?;
                     tracing::warn!(node = dead, users = users.len(), "a node is gone");

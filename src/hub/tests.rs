@@ -18,6 +18,8 @@ enum Step {
     Lose(usize),
     /// A sweep sees how far the database is.
     Sweep,
+    /// What came early has waited long enough.
+    GiveUp,
     /// A sweep sees that positions moved.
     Refresh,
     /// A client reads what is in its outbox.
@@ -35,6 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6usize).prop_map(Step::Lose),
         1 => Just(Step::Sweep),
         1 => Just(Step::Refresh),
+        1 => Just(Step::GiveUp),
         2 => (0..3usize).prop_map(Step::Read),
         3 => (0..3usize, 1..4i64).prop_map(|(socket, size)| Step::Pull { socket, size }),
         1 => (0..3usize, 0..5i64).prop_map(|(socket, back)| Step::Rewind { socket, back }),
@@ -73,7 +76,7 @@ fn frame(after: i64, upto: i64) -> Utf8Bytes {
 
 impl World {
     fn new() -> World {
-        let config = Config { outbox_frames: 3, ..Config::default() };
+        let config = Config { outbox_frames: 3, early_ms: 0, early_events: 3, ..Config::default() };
         let hub = Hub::new(&config);
         let actors = (1..=3).map(|id| Actor { user: UserId(id), session: SessionId(id) });
         let sockets: Vec<_> = actors.map(|actor| hub.register(actor, 0, 0)).collect();
@@ -124,6 +127,7 @@ impl World {
             }
             Step::Lose(place) if place < self.coming.len() => drop(self.coming.remove(place)),
             Step::Sweep => drop(self.hub.jump(STREAM, self.head, &mut Rung::default())),
+            Step::GiveUp => self.hub.give_up(&mut Rung::default()),
             Step::Refresh => self.hub.refresh(STREAM, &mut Rung::default()),
             Step::Read(socket) => self.read(socket),
             Step::Pull { socket, size } => drop(self.pull(socket, size)),
@@ -174,4 +178,21 @@ fn what_is_told_while_a_page_is_read_is_read_again() {
     assert_eq!(socket.next_behind(), Some((STREAM, 0)), "a page that was read after the telling has it");
     world.hub.caught_up(socket, stream, from, Caught { upto: 0, more: false, frame: None });
     assert_eq!(socket.next_behind(), None);
+}
+
+#[test]
+fn two_events_that_come_in_the_wrong_order_are_told_in_the_right_one() {
+    let mut world = World::new();
+    world.head = 2;
+    world.arrive(2);
+    let mut frames = Vec::new();
+    world.sockets[0].take(&mut frames);
+    assert!(frames.is_empty() && world.sockets[0].next_behind().is_none(), "the second waits for the first");
+    world.arrive(1);
+    world.sockets[0].take(&mut frames);
+    assert_eq!(frames, [frame(0, 1), frame(1, 2)]);
+    // A first one that never comes is read from the database.
+    world.arrive(4);
+    world.hub.give_up(&mut Rung::default());
+    assert_eq!(world.sockets[0].next_behind(), Some((STREAM, 2)));
 }

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::Prefix;
+use super::{Nodes, Prefix};
 use crate::config::Config;
 
 /// The counts. An address without connections has no entry.
 #[derive(Debug)]
 pub(super) struct Connections {
+    nodes: Nodes,
     most: usize,
     unauthenticated_most: usize,
     sockets_most: usize,
@@ -27,8 +28,9 @@ struct Counts {
 }
 
 impl Connections {
-    pub(super) fn new(config: &Config) -> Arc<Connections> {
+    pub(super) fn new(config: &Config, nodes: Nodes) -> Arc<Connections> {
         Arc::new(Connections {
+            nodes,
             most: config.connections,
             unauthenticated_most: config.unauthenticated_per_address,
             sockets_most: config.sockets_per_address,
@@ -81,7 +83,7 @@ impl Permit {
     /// Counts the connection for an address, as one that has not said who it is; false when the address has too many
     /// of those. Behind a proxy the address is known only with the first request, so this is a step of its own.
     pub fn claim(&mut self, address: IpAddr) -> bool {
-        let (address, most) = (Prefix::host(address), self.all.unauthenticated_most);
+        let (address, most) = (Prefix::host(address), self.all.nodes.share(self.all.unauthenticated_most));
         let claimed = self.address.is_none()
             && self.all.change(address, |counts| {
                 let room = most == 0 || counts.unauthenticated < most;
@@ -105,7 +107,7 @@ impl Permit {
         if self.authenticated.load(Ordering::Relaxed) {
             return true;
         }
-        let most = self.all.sockets_most;
+        let most = self.all.nodes.share(self.all.sockets_most);
         let moved = self.all.change(address, |counts| {
             let room = most == 0 || counts.sockets < most;
             if room {
@@ -138,12 +140,15 @@ mod tests {
     use super::*;
 
     fn connections(most: usize, unauthenticated: usize, sockets: usize) -> Arc<Connections> {
-        Connections::new(&Config {
-            connections: most,
-            unauthenticated_per_address: unauthenticated,
-            sockets_per_address: sockets,
-            ..Config::default()
-        })
+        Connections::new(
+            &Config {
+                connections: most,
+                unauthenticated_per_address: unauthenticated,
+                sockets_per_address: sockets,
+                ..Config::default()
+            },
+            Nodes::default(),
+        )
     }
 
     fn claimed(all: &Arc<Connections>, last: u8) -> Option<Permit> {

@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use super::{Prefix, Remembered};
+use super::{Nodes, Prefix, Remembered};
 use crate::config::Config;
 
 /// The wait after the first failure too many; each further one doubles it.
@@ -21,6 +21,13 @@ const KNOWN_FOR: Duration = Duration::from_secs(30 * 86_400);
 struct Patience {
     burst: u32,
     forget: Duration,
+}
+
+impl Patience {
+    /// What one of several nodes has of it.
+    fn shared(self, nodes: &Nodes) -> Patience {
+        Patience { burst: nodes.share(self.burst as usize) as u32, forget: self.forget * nodes.count() }
+    }
 }
 
 /// Failures in a row, forgotten one by one.
@@ -78,6 +85,7 @@ type AccountKey = (u64, bool);
 /// The failures of all accounts and prefixes.
 #[derive(Debug)]
 pub(super) struct Logins {
+    nodes: Nodes,
     account: Patience,
     prefix: Patience,
     hasher: RandomState,
@@ -96,9 +104,10 @@ pub struct Attempt<'a> {
 }
 
 impl Logins {
-    pub(super) fn new(config: &Config) -> Logins {
+    pub(super) fn new(config: &Config, nodes: Nodes) -> Logins {
         let forget = Duration::from_secs(config.login_forget_s.into());
         Logins {
+            nodes,
             account: Patience { burst: config.login_account_burst, forget },
             prefix: Patience { burst: config.login_prefix_burst, forget },
             hasher: RandomState::new(),
@@ -115,9 +124,10 @@ impl Logins {
             at.is_some_and(|at| now.saturating_duration_since(at) < KNOWN_FOR)
         });
         let attempt = Attempt { logins: self, account: (hash, known), prefix };
-        count(&self.accounts, attempt.account, self.account, now)?;
+        count(&self.accounts, attempt.account, self.account.shared(&self.nodes), now)?;
         if let Some(prefix) = prefix {
-            count(&self.prefixes, prefix, self.prefix, now).inspect_err(|_| attempt.forgive_account())?;
+            count(&self.prefixes, prefix, self.prefix.shared(&self.nodes), now)
+                .inspect_err(|_| attempt.forgive_account())?;
         }
         Ok(attempt)
     }
@@ -173,7 +183,7 @@ mod tests {
     const FORGET: Duration = Duration::from_secs(30);
 
     fn logins() -> Logins {
-        Logins::new(&Config::default())
+        Logins::new(&Config::default(), Nodes::default())
     }
 
     fn prefix(a: u8, b: u8) -> Prefix {

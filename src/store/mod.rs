@@ -9,6 +9,7 @@ mod batch;
 pub mod candidates;
 pub mod changes;
 pub mod conversations;
+pub mod copy;
 pub mod ending;
 pub mod inbox;
 pub mod messages;

@@ -84,7 +84,8 @@ pub async fn note(tx: &mut Conn, changes: &[Change]) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
-/// What was noted from a time on, by the database's clock, and is older than `grace` microseconds.
+/// What was noted from a time on, by the database's clock, and is older than `grace` microseconds; the end of
+/// sessions, which cannot be told too early, whatever its age.
 pub async fn since(conn: &mut Conn, from: Micros, grace: Micros) -> Result<Swept> {
     const SQLITE_CLOCK: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
     const POSTGRES_CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
@@ -93,7 +94,8 @@ pub async fn since(conn: &mut Conn, from: Micros, grace: Micros) -> Result<Swept
     const CHANGES: &str = "SELECT max(id) AS id, kind, subject, max(seq) AS seq FROM changes \
             WHERE at BETWEEN $1 AND $2 AND kind IN ('personal', 'conversation') GROUP BY kind, subject \
         UNION ALL SELECT id, kind, subject, seq FROM changes \
-            WHERE at BETWEEN $1 AND $2 AND kind NOT IN ('personal', 'conversation')";
+            WHERE at BETWEEN $1 AND $2 AND kind = 'positions' \
+        UNION ALL SELECT id, kind, subject, seq FROM changes WHERE at >= $1 AND kind = 'sessions'";
     let clock = conn.sql([SQLITE_CLOCK, POSTGRES_CLOCK]);
     let at: Micros = on!(conn, c => sqlx::query_scalar(clock).fetch_one(c))?;
     let epoch = streams::epoch(conn).await?.ok_or_else(|| Error::internal("a database without an epoch"))?;

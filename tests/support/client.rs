@@ -33,6 +33,8 @@ pub struct Client {
     socket: Socket,
     events: VecDeque<Value>,
     replies: Vec<Value>,
+    /// Whether pages were asked for on this socket.
+    resumes: bool,
 }
 
 /// The stream that an event belongs to; order means something only within one.
@@ -43,6 +45,30 @@ fn stream(kind: &str) -> &str {
             "reaction" => "message",
             other => other,
         },
+    }
+}
+
+/// The events of a frame. A server that sees a number missing, which may be on its way from another node, reads it back
+/// and tells it in a page; for a story that asked for no pages it is the event itself.
+fn told(mut frame: Value) -> Vec<Value> {
+    let data = frame["data"].take();
+    let event = |kind: &str, data: Value| json!({ "type": kind, "data": data });
+    let list = |name: &str| data[name].as_array().into_iter().flatten();
+    match frame["type"].as_str() {
+        Some("personal.page") => list("entries").map(|entry| event("personal", entry.clone())).collect(),
+        Some("conversation.page")
+            if list("messages").all(|message| message["rev"] == message["seq"] && message["hidden"] != true) =>
+        {
+            let created = |message: &Value| {
+                let (conversation, seq) = (&data["conversation"], &message["seq"]);
+                event("message.created", json!({ "conversation": conversation, "seq": seq, "message": message }))
+            };
+            list("messages").map(created).collect()
+        }
+        _ => {
+            frame["data"] = data;
+            vec![frame]
+        }
     }
 }
 
@@ -64,7 +90,19 @@ impl Client {
         let socket = socket.unwrap_or_else(|end| panic!("{device} cannot connect: {end:?}"));
         let (events, replies, hello) = (VecDeque::new(), Vec::new(), Value::Null);
         let (user, session) = (0, 0);
-        let mut client = Client { user, session, hello, account, addresses, recorder, device, socket, events, replies };
+        let mut client = Client {
+            user,
+            session,
+            hello,
+            account,
+            addresses,
+            recorder,
+            device,
+            socket,
+            events,
+            replies,
+            resumes: false,
+        };
         let token = client.account.access.clone();
         client.hello = client.command("auth", json!({ "token": token })).await;
         client.user = client.hello["user"].as_i64().expect("hello names the user");
@@ -91,6 +129,7 @@ impl Client {
 
     /// Sends a command and returns its id, without waiting for the reply.
     pub async fn say(&mut self, kind: &str, data: Value) -> i64 {
+        self.resumes |= kind == "resume";
         let sent = self.socket.send(kind, &data).await;
         sent.unwrap_or_else(|end| panic!("{} cannot send {kind}: {end:?}", self.device))
     }
@@ -219,8 +258,10 @@ impl Client {
     fn keep(&mut self, frame: Value) {
         if frame["ok"].is_boolean() {
             self.replies.push(frame);
-        } else {
+        } else if self.resumes {
             self.events.push_back(frame);
+        } else {
+            self.events.extend(told(frame));
         }
     }
 }

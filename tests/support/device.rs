@@ -26,11 +26,12 @@ pub struct Unanswered {
     since: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Asked {
     Auth,
-    Resume(BTreeSet<i64>),
-    Head,
+    /// Of these conversations, and of the personal stream or not.
+    Resume(BTreeSet<i64>, bool),
+    Head(i64),
     Send(String),
     Other,
 }
@@ -50,8 +51,8 @@ pub struct Device {
     pub unanswered: VecDeque<Unanswered>,
     /// How long the sends had waited that were acknowledged since somebody looked.
     pub waited: Vec<Duration>,
-    /// Sends that the server could not take, and when they are to be repeated.
-    later: VecDeque<(Instant, String)>,
+    /// What the server could not do, and when it is to be asked for again.
+    later: VecDeque<(Instant, Asked)>,
     /// The last number of the personal stream that it has.
     pub personal: Option<i64>,
     epoch: String,
@@ -182,22 +183,33 @@ impl Device {
     async fn answered(&mut self, frame: &Value) -> Result<(), Ended> {
         let data = &frame["data"];
         let ok = frame["ok"] == true;
-        match self.asked.remove(&number(frame, "id")) {
+        let asked = self.asked.remove(&number(frame, "id"));
+        if !ok
+            && frame["error"]["retryable"] == true
+            && let Some(again @ (Asked::Resume(..) | Asked::Head(_) | Asked::Send(_))) = asked
+        {
+            self.later.push_back((Instant::now() + AGAIN, again));
+            return Ok(());
+        }
+        match asked {
             Some(Asked::Auth) if ok => self.greeted(data).await,
             // The server cannot take it now and will end this socket; the device connects again.
             Some(Asked::Auth) if frame["error"]["retryable"] == true => Ok(()),
             Some(Asked::Auth) => panic!("{} was not let in: {frame}", self.name),
-            Some(Asked::Resume(named)) => {
+            Some(Asked::Resume(named, _)) => {
                 // Where a page follows, the page ends it.
                 let moved = |id: &i64| data["moved"].get(id.to_string()).is_some();
                 self.resuming.retain(|id| !named.contains(id) || moved(id));
                 Ok(())
             }
-            Some(Asked::Head) if ok => {
+            Some(Asked::Head(_)) if ok => {
                 self.cursors.entry(number(data, "id")).or_insert_with(|| number(data, "head"));
                 Ok(())
             }
-            Some(Asked::Send(key)) => self.send_answered(&key, frame).await,
+            Some(Asked::Send(key)) => {
+                self.send_answered(&key, frame);
+                Ok(())
+            }
             Some(_) => Ok(()),
             None => panic!("{} was answered what it did not ask: {frame}", self.name),
         }
@@ -214,7 +226,7 @@ impl Device {
         }
         for conversation in self.conversations.clone() {
             if !self.cursors.contains_key(&conversation) {
-                self.ask("conversation.get", &json!({ "conversation": conversation }), Asked::Head).await?;
+                self.head(conversation).await?;
             }
         }
         for send in self.unanswered.clone() {
@@ -224,24 +236,36 @@ impl Device {
         Ok(())
     }
 
-    async fn send_answered(&mut self, key: &str, frame: &Value) -> Result<(), Ended> {
-        let Some(index) = self.unanswered.iter().position(|send| send.key == key) else { return Ok(()) };
+    fn send_answered(&mut self, key: &str, frame: &Value) {
+        let Some(index) = self.unanswered.iter().position(|send| send.key == key) else { return };
         if frame["ok"] == true {
             self.waited.extend(self.unanswered.remove(index).map(|send| send.since.elapsed()));
             self.own.push((number(&frame["data"], "conversation"), number(&frame["data"], "seq")));
-        } else if frame["error"]["retryable"] == true {
-            self.later.push_back((Instant::now() + AGAIN, key.to_owned()));
         } else {
             self.unanswered.remove(index);
         }
-        Ok(())
+    }
+
+    async fn head(&mut self, conversation: i64) -> Result<(), Ended> {
+        self.ask("conversation.get", &json!({ "conversation": conversation }), Asked::Head(conversation)).await
     }
 
     /// Repeats what is to be repeated by now.
     pub async fn repeat(&mut self) -> Result<(), Ended> {
-        while let Some((_, key)) = self.later.pop_front_if(|(due, _)| *due <= Instant::now()) {
-            if let Some(send) = self.unanswered.iter().find(|send| send.key == key).cloned() {
-                self.say(send).await?;
+        while let Some((_, again)) = self.later.pop_front_if(|(due, _)| *due <= Instant::now()) {
+            match again {
+                Asked::Send(key) => {
+                    if let Some(send) = self.unanswered.iter().find(|send| send.key == key).cloned() {
+                        self.say(send).await?;
+                    }
+                }
+                Asked::Head(conversation) => self.head(conversation).await?,
+                Asked::Resume(named, personal) => {
+                    let cursors = self.cursors.iter().filter(|(id, _)| named.contains(id));
+                    let cursors = cursors.map(|(id, cursor)| (*id, *cursor)).collect();
+                    self.resume(self.personal.filter(|_| personal), cursors).await?;
+                }
+                Asked::Auth | Asked::Other => {}
             }
         }
         Ok(())
@@ -286,7 +310,7 @@ impl Device {
         if let Some(personal) = personal {
             data["personal"] = personal.into();
         }
-        self.ask("resume", &data, Asked::Resume(named)).await
+        self.ask("resume", &data, Asked::Resume(named, personal.is_some())).await
     }
 
     async fn say(&mut self, send: Unanswered) -> Result<(), Ended> {

@@ -222,7 +222,8 @@ impl Player {
         let in_page = data["messages"].as_array().into_iter().flatten();
         let messages: Vec<&Value> = match kind {
             Some("message.created") => vec![&data["message"]],
-            Some("conversation.page") => in_page.collect(),
+            // What was changed since may have been here before.
+            Some("conversation.page") => in_page.filter(|message| message["rev"] == message["seq"]).collect(),
             // The answer to a send of one's own.
             None if data["id"].is_i64() => vec![data],
             _ => return,

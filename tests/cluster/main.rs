@@ -5,6 +5,7 @@
     reason = "a story that cannot go on fails, and what was measured belongs to the proof"
 )]
 
+mod power;
 mod rig;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]

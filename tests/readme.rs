@@ -20,8 +20,7 @@ async fn everything_goes_as_shown() {
     let mut addresses = Walk::cluster_addresses(shared().await);
     addresses.push(("127.0.0.1:8080", server.next_address()));
     let folder = tempfile::tempdir().expect("a folder");
-    let place =
-        Place { addresses, folder: folder.path().to_owned(), data: server.data_dir(), bound: Bound::default() };
+    let place = Place { addresses, folder: folder.path().to_owned(), data: server.data_dir(), bound: Bound::default() };
     let mut walk = Walk::begin(place);
     let mut wrong = Vec::new();
     for fence in shown(&docs::read("README.md")) {

@@ -50,7 +50,9 @@ pub fn shown(text: &str) -> Vec<Shown> {
                     last.pop();
                     last.push_str(line.trim_start());
                 }
-                Some(last) if line.starts_with("  ") && last.starts_with("< ") => last.push_str(line.trim_start()),
+                Some(last) if line.starts_with("  ") && (last.starts_with("< ") || last.starts_with('{')) => {
+                    last.push_str(line.trim_start());
+                }
                 _ => shown.lines.push(line.to_owned()),
             },
             None => {}

@@ -19,6 +19,7 @@ use support::http::{call, call_with};
 use support::node::Addresses;
 use support::recorder::Recorder;
 use support::server::{Account, PASSWORD};
+use support::setup::Because;
 use support::{Client, DEADLINE, Server, in_time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -138,7 +139,7 @@ async fn s5_whoever_says_nothing_is_sent_away() {
 
 #[tokio::test]
 async fn s5_an_address_holds_only_so_many_connections_that_say_nothing() {
-    let server = Server::start(&[("unauthenticated-per-address", "3")]).await;
+    let server = Server::start_alone(Because::OfTheProcess, &[("unauthenticated-per-address", "3")]).await;
     let account = server.account("ann").await;
     let open = async || support::socket::Socket::open(server.next_address(), &server.recorder, "x", "x/1").await;
     let mut sockets = Vec::new();

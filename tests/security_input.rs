@@ -9,6 +9,7 @@ mod support;
 use duet::protocol::Command;
 use serde_json::{Value, json};
 use support::raw::RawSocket;
+use support::setup::Because;
 use support::{Client, Server, http};
 
 async fn open(client: &mut Client, user: i64) -> i64 {
@@ -274,7 +275,7 @@ async fn s36_pages_are_short_however_they_are_asked_for() {
 /// All that eve's search matches was said by somebody she blocks, so that it reads everything to find nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn s36_a_search_that_takes_too_long_is_given_up() {
-    let server = Server::start(&[("query-ms", "0")]).await;
+    let server = Server::start_alone(Because::OfTheFile, &[("query-ms", "0")]).await;
     let (mut ann, mut eve) = (server.user("ann").await, server.user("eve").await);
     let group = json!({ "title": "ours", "members": [eve.user] });
     let group = ann.command("conversation.create", group).await["id"].clone();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::raw::{BEGIN, LAST, MORE, PING, PONG, RawSocket, frame};
+use support::setup::Because;
 use support::{Client, Server, in_time};
 use tokio::io::AsyncReadExt;
 
@@ -225,7 +226,8 @@ async fn s33_a_thousand_sockets_of_one_user_are_twenty() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s33_an_address_holds_so_many_who_have_not_said_who_they_are() {
     const MOST: usize = 100;
-    let server = Server::start_plain(&[]).await;
+    let settings = [("unauthenticated-per-address", "100")];
+    let server = Server::start_alone(Because::OfTheProcess, &settings).await;
     let ann = server.account("ann").await;
     let mut waiting = Vec::new();
     for _ in 0..MOST {
@@ -243,7 +245,7 @@ async fn s33_an_address_holds_so_many_who_have_not_said_who_they_are() {
 async fn s33_a_household_of_addresses_is_one_address() {
     let settings =
         [("trusted-proxies", "127.0.0.1/32"), ("unauthenticated-per-address", "2"), ("sockets-per-address", "1")];
-    let server = Server::start_plain(&settings).await;
+    let server = Server::start_alone(Because::OfTheProcess, &settings).await;
     let from = |address: &str| format!("X-Forwarded-For: {address}\r\n");
     let mut inside = Vec::new();
     for address in ["2001:db8::1", "2001:db8::ffff:1:2:3"] {

@@ -51,6 +51,9 @@ const TAKE: &str = "\
     redis.call('SET', KEYS[1], string.format('%d', full_at), 'PX', math.ceil((full_at - now) / 1000)) \
     return 0";
 
+/// What an incarnation that begins says to the others: look who is there.
+pub(super) const LOOK: &str = "look";
+
 pub(super) struct Directory {
     pool: Pool,
     prefix: String,
@@ -108,7 +111,7 @@ impl Directory {
         Ok(pipeline.query_async(&mut conn).await?)
     }
 
-    /// An incarnation begins, with these users. The one before it, if there was one, ends.
+    /// An incarnation begins, with these users, and says so to all. The one before it, if there was one, ends.
     pub(super) async fn begin(
         &self,
         incarnation: &str,
@@ -120,10 +123,17 @@ impl Directory {
         first.cmd("SADD").arg(self.nodes()).arg(incarnation).ignore();
         self.run::<()>(&first).await?;
         self.place(incarnation, here).await?;
-        match previous {
-            Some(previous) => self.clear(previous).await.map(drop),
-            None => Ok(()),
+        if let Some(previous) = previous {
+            self.clear(previous).await?;
         }
+        let mut listed = pipe();
+        listed.cmd("SMEMBERS").arg(self.nodes());
+        let (listed,): (Vec<String>,) = self.run(&listed).await?;
+        let mut tell = pipe();
+        for node in listed {
+            tell.cmd("PUBLISH").arg(self.channel(&node)).arg(LOOK).ignore();
+        }
+        self.run(&tell).await
     }
 
     /// Writes where some users are on this incarnation: with sockets opened at these times, or, without any, no more.

@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::directory::{Directory, Placed, Result, Trouble};
+use super::directory::{Directory, LOOK, Placed, Result, Trouble};
 use super::notice::{self, Notice, Told};
 use super::publisher::{self, Outgoing};
 use super::{Places, Whereabouts};
@@ -52,6 +52,8 @@ pub(super) struct Node {
     begun: Instant,
     incarnation: Mutex<Arc<str>>,
     incarnations: AtomicU64,
+    /// Rung when another node says that it is there.
+    look: Notify,
     /// Rung when this incarnation must end.
     again: Notify,
     /// The node goes; no other incarnation begins.
@@ -86,6 +88,7 @@ impl Node {
             begun: Instant::now(),
             incarnation: Mutex::new(Arc::from("")),
             incarnations: AtomicU64::new(0),
+            look: Notify::new(),
             again: Notify::new(),
             leaving: AtomicBool::new(false),
             live: Mutex::default(),
@@ -274,6 +277,7 @@ async fn listen(node: &Node, mut heard: PubSubStream) -> Result<Never> {
                 let message = message.ok_or(Trouble::Other("Redis ended the subscription"))?;
                 let text: String = message.get_payload()?;
                 match text.strip_prefix("tick ") {
+                    _ if text == LOOK => node.look.notify_one(),
                     Some(sent) => {
                         last_tick = Instant::now();
                         if let Ok(sent) = sent.parse().map(Duration::from_micros) {
@@ -313,21 +317,8 @@ async fn keep(
     let mut arrived = Vec::new();
     loop {
         tokio::select! {
-            _ = lease.tick() => {
-                let listed = node.directory.keep(incarnation).await?;
-                let listed = listed.ok_or(Trouble::Other("the lease of this node had lapsed"))?;
-                let others: Vec<String> = listed.iter().filter(|node| **node != **incarnation).cloned().collect();
-                let dead = node.directory.dead_among(&others).await?;
-                let live: Vec<String> = listed.into_iter().filter(|node| !dead.contains(node)).collect();
-                node.nodes.set(live.len());
-                *node.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
-                for dead in dead {
-                    let users = node.directory.bury(&dead).await?;
-                    tracing::warn!(node = dead, users = users.len(), "a node is gone");
-                    // Telling is at most once: when too many are told already, these are told by asking.
-                    let _ = gone.try_send(users);
-                }
-            }
+            _ = lease.tick() => renew(node, incarnation, gone).await?,
+            () = node.look.notified() => renew(node, incarnation, gone).await?,
             _ = arrivals.recv_many(&mut arrived, ARRIVALS_AT_ONCE) => {
                 let mut users: Vec<UserId> = arrived.iter().map(|(user, _)| *user).collect();
                 users.sort_unstable();
@@ -342,6 +333,26 @@ async fn keep(
             }
         }
     }
+}
+
+/// Renews the lease, sees who else is there, and buries the dead.
+async fn renew(node: &Node, incarnation: &Arc<str>, gone: &mpsc::Sender<Vec<UserId>>) -> Result<()> {
+    let listed = node.directory.keep(incarnation).await?;
+    let listed = listed.ok_or(Trouble::Other("the lease of this node had lapsed"))?;
+    let others: Vec<String> = listed.iter().filter(|node| **node != **incarnation).cloned().collect();
+    let dead = node.directory.dead_among(&others).await?;
+    let live: Vec<String> = listed.into_iter().filter(|node| !dead.contains(node)).collect();
+    node.nodes.set(live.len());
+    *node.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+    for dead in dead {
+        let users = node.directory.bury(&dead).await?;
+        if !users.is_empty() {
+            tracing::warn!(node = dead, users = users.len(), "a node is gone");
+            // Telling is at most once: when too many are told already, these are told by asking.
+            let _ = gone.try_send(users);
+        }
+    }
+    Ok(())
 }
 
 /// Tells the nodes that hold a user what they need to know of each other: how many they are, and who must give way.

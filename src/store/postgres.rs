@@ -139,7 +139,8 @@ impl Postgres {
             .options([("statement_timeout", millis(patience)), ("lock_timeout", millis(wait))])
             .options([("idle_in_transaction_session_timeout", millis(IDLE_IN_TRANSACTION))]);
         let reading = options.options([
-            ("statement_timeout", millis(ms(config.query_ms))),
+            // Postgres takes 0 for no limit at all.
+            ("statement_timeout", millis(ms(config.query_ms.max(1)))),
             ("default_transaction_read_only", "on".into()),
         ]);
         Ok(Postgres {

@@ -1,11 +1,14 @@
 //! What holds over several nodes, and through the trouble that can come between them.
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a story that cannot go on fails, and what was measured belongs to the proof"
 )]
 
+mod power;
 mod rig;
+mod storm;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;

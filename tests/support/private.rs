@@ -151,14 +151,21 @@ impl Postgres {
         self.process().end("postgres to stop").await;
     }
 
-    /// Stops or continues it and all its children by a signal, as a machine that sleeps.
-    pub fn signal_all(&mut self, name: &str) {
+    /// Its process and those of all its children.
+    pub fn pids(&mut self) -> Vec<u32> {
         let pid = self.process().pid();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
-        signal(pid, name);
-        for child in children.split_whitespace() {
+        let children = children.split_whitespace().map(|child| child.parse().expect("the number of a process"));
+        std::iter::once(pid).chain(children).collect()
+    }
+
+    /// Stops or continues it and all its children by a signal, as a machine that sleeps.
+    pub fn signal_all(&mut self, name: &str) {
+        let pids = self.pids();
+        signal(pids[0], name);
+        for child in &pids[1..] {
             // A child may have ended meanwhile; then there is nothing to be done to it.
-            let _ = Command::new("kill").args([&format!("-{name}"), child]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill").args([&format!("-{name}"), &child.to_string()]).stderr(Stdio::null()).status();
         }
     }
 

@@ -114,7 +114,22 @@ impl Server {
         let nodes = join_all(launches.into_iter().map(Node::start)).await;
         let addresses = Addresses::new(nodes.iter().map(|node| node.address).collect());
         let recorder = Arc::new(Recorder::create(home.path().join("record.jsonl")));
-        Server { addresses, recorder, nodes, database, home, records: AtomicU64::new(0) }
+        let server = Server { addresses, recorder, nodes, database, home, records: AtomicU64::new(0) };
+        server.ready().await;
+        server
+    }
+
+    /// Waits until all nodes are ready, and so know of each other.
+    async fn ready(&self) {
+        for node in &self.nodes {
+            super::in_time("a node to be ready", async {
+                while http::call(node.address, "GET", "/readyz", None, None).await.status != 200 {
+                    // Before the next look.
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            })
+            .await;
+        }
     }
 
     /// Where the next node in turn listens.
@@ -139,6 +154,7 @@ impl Server {
     /// Starts it again after `kill` or `stop`, on the same directories and ports.
     pub async fn restart(&mut self) {
         join_all(self.nodes.iter_mut().map(Node::restart)).await;
+        self.ready().await;
         self.recorder.server("started");
     }
 

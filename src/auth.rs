@@ -81,7 +81,7 @@ pub struct Claims {
 impl Claims {
     /// Whom the token stands for.
     pub fn actor(&self) -> Actor {
-        Actor { user: UserId(self.user_id), session: SessionId(self.sid) }
+        Actor { user: UserId(self.user_id), session: SessionId(self.sid), socket: None }
     }
 }
 

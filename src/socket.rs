@@ -276,6 +276,7 @@ impl Session {
     }
 
     fn dispatch(&mut self, id: Option<CommandId>, command: Command) -> Due {
+        use ErrorCode::{Busy, Internal, UnknownOutcome};
         let (app, socket) = (Arc::clone(&self.app), Arc::clone(&self.socket));
         match command {
             Command::Resume(input) => Box::pin(async move {
@@ -292,7 +293,16 @@ impl Session {
                     encode_reply(id.as_ref(), &renewed)
                 })
             }
-            command => Box::pin(async move { ops::dispatch(&app, socket.actor, id.as_ref(), command).await }),
+            command => Box::pin(async move {
+                let is_send = matches!(command, Command::MessageSend(_));
+                let answer = ops::dispatch(&app, socket.actor, id.as_ref(), command).await;
+                // Later ones of this socket must not overtake a message that the server could not take. The writer takes
+                // no more of them, and the client comes again and repeats all that was not answered in its order.
+                if is_send && matches!(answer.refused, Some(UnknownOutcome | Busy | Internal)) {
+                    socket.close(CloseCode::Restarted);
+                }
+                answer.frame
+            }),
         }
     }
 

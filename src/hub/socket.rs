@@ -89,7 +89,7 @@ impl Socket {
     pub(super) fn starting(id: u64, actor: Actor, opened_at: Micros) -> Socket {
         Socket {
             id,
-            actor,
+            actor: Actor { socket: Some(id), ..actor },
             opened_at,
             state: Mutex::new(State { starting: Some(HashSet::new()), ..State::default() }),
             expires_at: AtomicI64::new(0),

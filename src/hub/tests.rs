@@ -78,7 +78,7 @@ impl World {
     fn new() -> World {
         let config = Config { outbox_frames: 3, early_ms: 0, early_events: 3, ..Config::default() };
         let hub = Hub::new(&config);
-        let actors = (1..=3).map(|id| Actor { user: UserId(id), session: SessionId(id) });
+        let actors = (1..=3).map(|id| Actor { user: UserId(id), session: SessionId(id), socket: None });
         let sockets: Vec<_> = actors.map(|actor| hub.register(actor, 0, 0)).collect();
         for socket in &sockets {
             hub.follow(socket, &[ConversationId(1)]);

@@ -44,12 +44,21 @@ ids! {
 }
 
 /// Who acts: decided by the token, never by the input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Actor {
     /// The account.
     pub user: UserId,
     /// The device, so that what it ends or revokes can be told apart.
     pub session: SessionId,
+    /// On which socket of this node, if on one: what is sent on one socket keeps its order.
+    pub socket: Option<u64>,
+}
+
+impl Actor {
+    /// Whether another token is of the same session.
+    pub fn is_same_session(self, other: Actor) -> bool {
+        (self.user, self.session) == (other.user, other.session)
+    }
 }
 
 /// A numbered stream that sockets follow.

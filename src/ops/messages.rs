@@ -29,7 +29,8 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
         conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?.may_write()?;
     }
     let folded = text::fold(&text);
-    let message = NewMessage { sender: actor.user, conversation, text, reply_to, client_key, folded, at: app.now() };
+    let (sender, socket, at) = (actor.user, actor.socket, app.now());
+    let message = NewMessage { sender, socket, conversation, text, reply_to, client_key, folded, at };
     let placed = app.writer.send(message).await?;
     Ok(Sent { id: placed.id, conversation, seq: placed.seq, sent_at: placed.sent_at })
 }

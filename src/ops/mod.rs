@@ -15,7 +15,7 @@ pub mod sessions;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::metrics;
 use crate::model::{Actor, UserId};
@@ -27,12 +27,22 @@ use crate::store::retried;
 /// answered there.
 ///
 /// What another transaction overtook is run again as a whole: it has changed nothing, and judges what is there now.
-pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Utf8Bytes {
+pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Answer {
     let name = command.name();
     planted::fail_at("command");
     let answer = retried(|| run(app, actor, id, command.clone())).await;
-    metrics::command(name, answer.as_ref().err().map(|error| error.code));
-    answer.unwrap_or_else(|error| encode_reply::<()>(id, &Err(error)))
+    let refused = answer.as_ref().err().map(|error| error.code);
+    metrics::command(name, refused);
+    Answer { frame: answer.unwrap_or_else(|error| encode_reply::<()>(id, &Err(error))), refused }
+}
+
+/// The answer to a command.
+#[derive(Debug)]
+pub struct Answer {
+    /// The encoded reply.
+    pub frame: Utf8Bytes,
+    /// Why it was refused, if it was.
+    pub refused: Option<ErrorCode>,
 }
 
 async fn run(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Result<Utf8Bytes> {

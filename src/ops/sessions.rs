@@ -91,7 +91,7 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     let label: String = input.label.chars().filter(|char| !char.is_control()).take(LABEL_MAX).collect();
     let (jti, expires_at) = (new_jti()?, session_end(app, now, now));
     let session = sessions::insert(&mut tx, still.user, &label, &digest(&jti), now, expires_at).await?;
-    let actor = Actor { user: still.user, session };
+    let actor = Actor { user: still.user, session, socket: None };
     accounts::touch(&mut tx, actor.user, now).await?;
     let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::SessionStarted, session.0, now).await?;
     let logged_in = LoggedIn {
@@ -136,7 +136,7 @@ pub async fn auth_refresh(app: &App, actor: Actor, client: &str, input: AuthRefr
 }
 
 fn check_same(actor: Actor, shown: Actor) -> Result<()> {
-    match actor == shown {
+    match actor.is_same_session(shown) {
         true => Ok(()),
         false => Err(Error::new(ErrorCode::InvalidCredentials, "The token is of another session.")),
     }
@@ -218,7 +218,7 @@ pub async fn logout(app: &App, actor: Actor, refresh: Option<&str>) -> Result<Do
     let mut tx = app.store.begin().await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let mut notices = Vec::new();
-    if let Some(other) = other.filter(|other| *other != actor) {
+    if let Some(other) = other.filter(|other| !other.is_same_session(actor)) {
         if other.user != actor.user {
             return Err(TokenFault::Invalid.into());
         }

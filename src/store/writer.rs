@@ -2,8 +2,10 @@
 //!
 //! A bad send fails alone; a failing database fails the batch.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,6 +19,8 @@ use crate::model::{ConversationId, Message, MessageId, Micros, UserId};
 pub struct NewMessage {
     /// The author.
     pub sender: UserId,
+    /// The socket that it came on, if it came on one.
+    pub socket: Option<u64>,
     /// Where to.
     pub conversation: ConversationId,
     /// What.
@@ -55,6 +59,9 @@ pub struct Placed {
     /// When it was committed.
     pub sent_at: Micros,
 }
+
+/// Longer than a socket that must close goes on.
+const BROKEN_FOR: Duration = Duration::from_secs(60);
 
 struct Job {
     message: NewMessage,
@@ -100,6 +107,7 @@ pub(super) type Told = Arc<dyn Fn(Vec<Written>) + Send + Sync>;
 
 async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, batch_max: usize, told: Told) {
     let mut waiting = Vec::new();
+    let mut broken = Broken::default();
     // The first is taken before the writer is asked for, the others once it is there: they gathered meanwhile.
     while jobs.recv_many(&mut waiting, 1).await > 0 {
         let began = store.begin().await;
@@ -109,6 +117,7 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, batch_max: usiz
         {
             waiting.push(job);
         }
+        broken.refuse(&mut waiting);
         let (messages, answers) = split(&mut waiting);
         let mut began = Some(began);
         let outcome = retried(|| {
@@ -123,7 +132,35 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, batch_max: usiz
         });
         match outcome.await {
             Ok(outcomes) => answers.into_iter().zip(outcomes).for_each(|(answer, outcome)| drop(answer.send(outcome))),
-            Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
+            Err(error) => {
+                broken.add(&messages);
+                // Not to be run again from outside: it would come behind what was sent after it.
+                let error = Error { overtaken: false, ..error };
+                answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
+            }
+        }
+    }
+}
+
+/// Sockets on which a send failed. What a client sent after it, before it knew, must not overtake it; so nothing more is
+/// taken from such a socket. It is closed, and the client repeats all that was not answered in its order.
+#[derive(Default)]
+struct Broken(HashMap<u64, Instant>);
+
+impl Broken {
+    fn add(&mut self, failed: &[NewMessage]) {
+        self.0.retain(|_, since| since.elapsed() < BROKEN_FOR);
+        self.0.extend(failed.iter().filter_map(|message| Some((message.socket?, Instant::now()))));
+    }
+
+    fn refuse(&self, waiting: &mut Vec<Job>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let is_broken = |job: &mut Job| job.message.socket.is_some_and(|socket| self.0.contains_key(&socket));
+        for job in waiting.extract_if(.., is_broken) {
+            // Whoever waited may be gone.
+            let _ = job.answer.send(Err(Error::busy()));
         }
     }
 }

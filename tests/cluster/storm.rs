@@ -104,8 +104,9 @@ async fn live(
     }
 }
 
-/// Says something in every group in turn until it is told to stop. Answers the number of each group's last message.
-async fn speak(mut speaker: Client, groups: Vec<i64>, mut over: watch::Receiver<bool>) -> Vec<i64> {
+/// Says something in every group in turn until it is told to stop. Answers itself, and the number of each
+/// group's last message.
+async fn speak(mut speaker: Client, groups: Vec<i64>, mut over: watch::Receiver<bool>) -> (Client, Vec<i64>) {
     let mut heads = vec![0; groups.len()];
     let mut said = 0;
     while !*over.borrow() {
@@ -119,7 +120,7 @@ async fn speak(mut speaker: Client, groups: Vec<i64>, mut over: watch::Receiver<
         // A moment between two words, so that the storm meets somebody who talks and no flood.
         let _ = tokio::time::timeout(Duration::from_millis(200), over.changed()).await;
     }
-    heads
+    (speaker, heads)
 }
 
 /// The ids of users by name.
@@ -178,9 +179,14 @@ async fn f23_the_clients_of_a_node_that_dies_live_again_elsewhere() {
     println!("the {GONE} who stayed away were all told offline after {:?}", struck.elapsed());
     assert!(struck.elapsed() < Duration::from_secs(15));
     end.send_replace(true);
-    let heads = speaking.await.expect("the speaker speaks to the end");
+    let (mut speaker, heads) = speaking.await.expect("the speaker speaks to the end");
     // The last word in each group comes to everybody, and the record of all of it is without a hole.
     reports.all("to have all", struck, |(number, _, cursor)| cursor >= heads[number / GROUP]).await;
+    for client in [&mut speaker, &mut watcher] {
+        // What waits for a socket leaves before the answer to the second one.
+        client.command("ping", json!({})).await;
+        client.command("ping", json!({})).await;
+    }
     let verdict = rig.server.verdict().await;
     println!("{:?}", verdict.statistics);
     rig.server.must_be_clean(&verdict);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NODES};
@@ -53,14 +54,17 @@ impl<'a> Run<'a> {
     }
 
     /// Some node.
+    /// A node that somebody is on: to one that all have left, little can happen.
     pub fn any_node(&mut self) -> usize {
-        self.dice.random_range(0..NODES)
+        let peopled: Vec<usize> = (0..NODES).filter(|node| self.flood.tally.devices_on(*node) > 0).collect();
+        peopled.choose(&mut self.dice).copied().unwrap_or(0)
     }
 
     /// The moment of the fault: as soon as a send is unanswered, at this node or at any.
     pub async fn strike(&mut self, node: Option<usize>) {
         let begun = Instant::now();
         while self.flood.tally.waiting(node) == 0 && begun.elapsed() < PREY {
+            // Before the next look.
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         self.flood.tally.begin();
@@ -117,6 +121,7 @@ impl<'a> Run<'a> {
                 self.findings.push(format!("{BACK:?} after {fault:?} was healed, {missing} devices get no answers"));
                 return healed.elapsed();
             }
+            // Before the next look.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -85,6 +85,11 @@ impl Tally {
         self.devices.iter().filter(here).map(|seen| seen.unanswered.load(Ordering::Relaxed)).sum()
     }
 
+    /// How many devices were last seen on this node.
+    pub fn devices_on(&self, node: usize) -> usize {
+        self.devices.iter().filter(|seen| seen.node.load(Ordering::Relaxed) == node + 1).count()
+    }
+
     /// How many sends of each device were answered so far.
     pub fn answers(&self) -> Vec<usize> {
         self.devices.iter().map(|seen| seen.answered.load(Ordering::Relaxed)).collect()

@@ -247,7 +247,8 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
             tracing::error!("the disk of the database is full");
             busy("The server cannot write now: its disk is full. Nothing was changed.")
         }
-        "55P03" => busy("Somebody else is changing the same. Try again in a moment."),
+        // A lock was waited for in vain.
+        "55P03" => Some(Error::busy()),
         "57014" => busy("The query took too long. Ask for less."),
         // Too many connections, out of memory and the like; shutting down, starting up; the connection failed.
         code if code.starts_with("53") || ends_connection(code) => {

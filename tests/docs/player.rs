@@ -11,6 +11,7 @@ use super::session::{self, Block, Step, What};
 use super::shape::{self, Bound, shortened, wrapped};
 use crate::support::checker::rows::Connection;
 use crate::support::server::Account;
+use crate::support::setup::Because;
 use crate::support::{Server, http};
 
 /// Longest that an example waits for what it shows.
@@ -89,7 +90,10 @@ impl<'a> Player<'a> {
         let fault = session::fault(settings).map(|fault| ("DUET_PLANTED_FAULT", fault));
         let flags = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let flags: Vec<(&str, &str)> = flags.filter(|(name, _)| *name != "planted").collect();
-        let server = Server::start_with(&flags, fault.as_slice()).await;
+        let server = match flags.iter().any(|(name, _)| *name == "sockets-per-address") {
+            true => Server::start_alone(Because::OfTheProcess, &flags).await,
+            false => Server::start_with(&flags, fault.as_slice()).await,
+        };
         let (speakers, accounts, bound) = (BTreeMap::new(), BTreeMap::new(), Bound::default());
         Player { server, speakers, accounts, bound, held: None, coverage, differs }
     }

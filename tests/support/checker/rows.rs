@@ -88,11 +88,11 @@ impl Connection {
         done.unwrap_or_else(|cause| panic!("{sql}: {cause}"));
     }
 
-    /// Lets nobody else write a message, until this connection is dropped.
+    /// Lets nobody else write a message or change an account, until this connection is dropped.
     pub async fn hold(&mut self) {
         let sql = match self {
             Connection::Sqlite(_) => "BEGIN IMMEDIATE",
-            Connection::Postgres(_) => "BEGIN; LOCK TABLE messages IN EXCLUSIVE MODE",
+            Connection::Postgres(_) => "BEGIN; LOCK TABLE messages, users IN EXCLUSIVE MODE",
         };
         self.execute(sql).await;
     }

@@ -11,6 +11,8 @@ use crate::run::Run;
 use crate::support::in_time;
 use crate::support::node::Node;
 
+/// How long a node may take to come to a place where it is to die.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Makes another clock out of the system's, for one process.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
@@ -28,8 +30,13 @@ pub async fn dies_at(run: &mut Run<'_>, place: &str) {
     let node = run.any_node();
     let file = run.cluster.failpoints[node].join(place);
     run.strike(Some(node)).await;
-    std::fs::write(file, "die").expect("ask the node to die");
-    run.cluster.server.nodes[node].process().end("the node to die").await;
+    std::fs::write(&file, "die").expect("ask the node to die");
+    let death = run.cluster.server.nodes[node].process().end("the node to die");
+    if tokio::time::timeout(PATIENCE, death).await.is_err() {
+        // Everybody left it before it came to that place. So nothing was struck.
+        std::fs::remove_file(&file).expect("nobody has met the place");
+        return run.missed();
+    }
     run.hold().await;
     run.cluster.server.nodes[node].restart().await;
 }

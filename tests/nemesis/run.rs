@@ -53,7 +53,6 @@ impl<'a> Run<'a> {
         Run { cluster, flood, dice, longest, talker: String::new(), findings: Vec::new(), struck: None }
     }
 
-    /// Some node.
     /// A node that somebody is on: to one that all have left, little can happen.
     pub fn any_node(&mut self) -> usize {
         let peopled: Vec<usize> = (0..NODES).filter(|node| self.flood.tally.devices_on(*node) > 0).collect();
@@ -69,6 +68,11 @@ impl<'a> Run<'a> {
         }
         self.flood.tally.begin();
         self.struck = Some(self.flood.tally.waiting(node));
+    }
+
+    /// In the end nobody was struck.
+    pub fn missed(&mut self) {
+        self.struck = Some(0);
     }
 
     /// Lets the fault last.

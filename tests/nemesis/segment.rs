@@ -67,6 +67,8 @@ pub async fn play(cluster: &mut Cluster, course: &Course, number: usize, dealt: 
     let plan = Plan {
         window: 4,
         changes: 0.1,
+        // So that nobody stays for ever where a fault once drove them.
+        cuts: 0.001,
         pace: Duration::from_millis(150),
         gives_up: Duration::from_secs(3),
         ..Plan::default()

@@ -33,6 +33,8 @@ pub struct Course {
     pub longest: Duration,
     /// Kinds of faults, all of which come up before any comes up again.
     pub kinds: Vec<Fault>,
+    /// How many commands are edits, deletions, reactions and reads instead of sends.
+    pub changes: f64,
 }
 
 impl Course {
@@ -66,7 +68,7 @@ pub async fn play(cluster: &mut Cluster, course: &Course, number: usize, dealt: 
     let connected = devices.len();
     let plan = Plan {
         window: 4,
-        changes: 0.1,
+        changes: course.changes,
         // So that nobody stays for ever where a fault once drove them.
         cuts: 0.001,
         pace: Duration::from_millis(150),

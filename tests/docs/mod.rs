@@ -6,6 +6,7 @@ pub mod session;
 pub mod shape;
 pub mod tables;
 pub mod terminal;
+pub mod walk;
 
 use std::path::{Path, PathBuf};
 

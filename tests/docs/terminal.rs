@@ -1,6 +1,7 @@
 //! Terminals as a document shows them: commands after `$`, their output below; inside wscat `>` is typed and `<` comes.
 
 use std::io::{BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -12,6 +13,8 @@ use super::shape::Bound;
 
 /// Longest that a terminal waits for anything; npx may have to load wscat first.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest that a command which only looks looks again.
+const LOOKS: Duration = Duration::from_secs(10);
 
 /// What a fence shows.
 #[derive(Debug)]
@@ -47,7 +50,9 @@ pub fn shown(text: &str) -> Vec<Shown> {
                     last.pop();
                     last.push_str(line.trim_start());
                 }
-                Some(last) if line.starts_with("  ") && last.starts_with("< ") => last.push_str(line.trim_start()),
+                Some(last) if line.starts_with("  ") && (last.starts_with("< ") || last.starts_with('{')) => {
+                    last.push_str(line.trim_start());
+                }
                 _ => shown.lines.push(line.to_owned()),
             },
             None => {}
@@ -59,59 +64,72 @@ pub fn shown(text: &str) -> Vec<Shown> {
 /// Where commands run.
 #[derive(Debug)]
 pub struct Place {
-    /// The server's port, which stands for 8080.
-    pub port: u16,
-    /// Where its data lies.
+    /// Addresses as a document writes them, and those that they stand for here.
+    pub addresses: Vec<(&'static str, SocketAddr)>,
+    /// The folder in which the commands are given.
+    pub folder: PathBuf,
+    /// Where a server keeps what it keeps on disk.
     pub data: PathBuf,
     /// What placeholders stand for.
     pub bound: Bound,
 }
 
 impl Place {
-    fn shell(&self, program: &str, arguments: &[&str]) -> Command {
+    /// A shell, or another program, as somebody has it who installed duet.
+    pub fn shell(&self, program: &str, arguments: &[&str]) -> Command {
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_duet"));
         let mut path = binary.parent().expect("a folder").as_os_str().to_owned();
         path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         path.push(":");
         path.push(inherited_path());
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env("PATH", path)
-            .env("DUET_DATA_DIR", &self.data)
-            .current_dir(env!("CARGO_TARGET_TMPDIR"));
+        command.args(arguments).env("PATH", path).env("DUET_DATA_DIR", &self.data).current_dir(&self.folder);
         command
     }
 
-    fn filled(&self, text: &str) -> String {
-        self.bound.fill(text).replace("127.0.0.1:8080", &format!("127.0.0.1:{}", self.port))
+    /// A command of the document as it is given here.
+    pub fn filled(&self, text: &str) -> String {
+        let text = self.bound.fill(text);
+        self.addresses.iter().fold(text, |text, (written, here)| text.replace(written, &here.to_string()))
     }
 
-    /// Runs a command and compares its output.
+    /// An output without what differs from run to run.
+    pub fn plain(&self, text: &str) -> String {
+        let times = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\b[0-9a-f]{16}\b").expect("a pattern");
+        let written = |text: String, (written, here): &(&str, SocketAddr)| text.replace(&here.to_string(), written);
+        let text = self.addresses.iter().fold(text.to_owned(), written);
+        let lines = text.trim().lines().map(|line| times.replace_all(line.trim_end(), "(differs)").into_owned());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Runs a command and compares its output. One that only looks may look again until it sees what is shown.
     pub fn run(&mut self, command: &str, expected: &[String]) -> Result<(), String> {
-        let output = self.shell("bash", &["-c", &self.filled(command)]).output().expect("bash runs");
-        let came = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        let expected = expected.join("\n");
+        let looks = command.starts_with("curl -s http") && !command.contains(" -d ");
+        let (expected, begun) = (expected.join("\n"), Instant::now());
         let json = |text: &str| serde_json::from_str::<Value>(text).ok();
-        let agreed = match (json(&expected), json(&came)) {
-            (Some(expected), Some(came)) => self.bound.agree(&expected, &came),
-            _ => plain(&expected, self.port) == plain(&came, self.port),
-        };
-        if agreed { Ok(()) } else { Err(format!("$ {command}\nshows:\n{came}\ninstead of:\n{expected}")) }
+        loop {
+            let script = format!("exec 2>&1\n{}", self.filled(command));
+            let output = self.shell("bash", &["-c", &script]).stdin(Stdio::null()).output().expect("bash runs");
+            let came = String::from_utf8_lossy(&output.stdout).into_owned();
+            let agreed = match (json(&expected), json(&came)) {
+                (Some(expected), Some(came)) => self.bound.agree(&expected, &came),
+                _ => self.plain(&expected) == self.plain(&came),
+            };
+            if agreed {
+                return Ok(());
+            }
+            if !looks || begun.elapsed() > LOOKS {
+                return Err(format!("$ {command}\nshows:\n{came}\ninstead of:\n{expected}"));
+            }
+            // Before the next look.
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "where programs lie is not a setting of the server")]
 fn inherited_path() -> String {
     std::env::var("PATH").unwrap_or_default()
-}
-
-/// An output without what differs from run to run.
-fn plain(text: &str, port: u16) -> String {
-    let times = regex::Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\b[0-9a-f]{16}\b").expect("a pattern");
-    let text = text.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:8080");
-    let lines = text.trim().lines().map(|line| times.replace_all(line.trim_end(), "(differs)").into_owned());
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A terminal in which wscat runs.

@@ -41,8 +41,9 @@ async fn f29_a_restored_backup_begins_a_new_epoch_and_nothing_is_merged() {
     let conversation = ann.command("conversation.open", json!({ "user": bob.user })).await["id"].clone();
     let mut kept = Vec::new();
     for round in 0..TIMES {
-        kept.push(format!("kept {round}"));
-        let head = say(&mut ann, &conversation, &kept[round]).await;
+        let text = format!("kept {round}");
+        let head = say(&mut ann, &conversation, &text).await;
+        kept.push(text);
         run("pg_dump", &["--file", &dump, &url]);
         say(&mut ann, &conversation, &format!("lost {round}")).await;
         say(&mut bob, &conversation, &format!("lost too {round}")).await;
@@ -61,12 +62,12 @@ async fn f29_a_restored_backup_begins_a_new_epoch_and_nothing_is_merged() {
         for client in [&mut ann, &mut bob] {
             assert_ne!(client.hello["epoch"], known["epoch"], "a restored database has an epoch of its own");
             assert_eq!(client.command("resume", known.clone()).await["reset"], "epoch");
-            assert_eq!(texts(client, &conversation).await, kept.iter().rev().cloned().collect::<Vec<_>>());
+            assert_eq!(texts(client, &conversation).await, kept);
         }
         // The next number is one that was given away before; under the new epoch it means what it says now.
-        kept.push(format!("anew {round}"));
-        let text = kept.last().expect("it was just pushed").clone();
+        let text = format!("anew {round}");
         assert_eq!(say(&mut bob, &conversation, &text).await, head + 1);
         ann.expect_message(&text).await;
+        kept.push(text);
     }
 }

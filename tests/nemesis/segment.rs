@@ -17,6 +17,8 @@ use crate::support::flood::{Cast, Flood, Plan, cast};
 use crate::support::http;
 use crate::support::node::Node;
 
+/// How long people go on after Redis is gone, before they are quiet.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Who takes part: two devices each, never both on one node.
 const PEOPLE: Cast = Cast { users: 24, devices: 2, direct: 3, groups: 4, group_of: 6 };
 /// How often the record is read meanwhile, so that not all of it is left for the end.
@@ -94,10 +96,14 @@ pub async fn play(cluster: &mut Cluster, course: &Course, number: usize, dealt: 
         struck.push(one);
     }
     let mut findings = std::mem::take(&mut run.findings);
+    // The last words are said while there is no doorbell: nothing comes after them that could show that they are missing.
+    cluster.redis.process().kill();
+    tokio::time::sleep(LAST_WORDS).await;
     flood.drain();
     folding.abort();
     let source = cluster.server.database().clone();
     let verdict = flood.settle(&recorder, &source).await;
+    cluster.redis.restart().await;
     findings.extend(verdict.findings);
     let statistics = verdict.statistics;
     if statistics.complete_devices != connected {

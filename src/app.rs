@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::{Mutex, mpsc};
 
@@ -77,11 +76,9 @@ impl App {
         Ok(Arc::new(App { config, store, writer, hub, feed, bus, auth, limits, epoch, gone }))
     }
 
-    /// Microseconds since 1970, by this machine's clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    /// Microseconds since 1970, by the clock that all nodes share.
     pub fn now(&self) -> Micros {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_micros()).unwrap_or(Micros::MAX)
+        self.feed.clock.now()
     }
 
     /// What this node lacks to do its work well, in a word each; nothing when all is well.

@@ -210,7 +210,7 @@ settings! {
     query_ms: u64 = "2000", "milliseconds";
     /// Connections to Redis, besides the one that hears and the one that tells.
     redis_connections: usize = "4", "connections";
-    /// How long Redis may take to answer; it is never waited for by an acknowledgement.
+    /// How long Redis may take to answer; no message waits for it.
     redis_wait_ms: u64 = "500", "milliseconds";
     /// Commits that may wait to be told to other nodes; what does not fit reaches them by their sweep.
     bus_queue: usize = "1024", "commits";

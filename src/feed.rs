@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::bus::Notice;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::hub::{Caught, Delivery, Hub, Loss, Rung, Socket};
@@ -36,6 +37,8 @@ struct Heard {
 pub struct Feed {
     /// The sockets of this node.
     pub hub: Arc<Hub>,
+    /// The time, which each sweep compares with the database's.
+    pub clock: Clock,
     heard: Mutex<Heard>,
     hears: AtomicBool,
     /// Rung when something may have been missed.
@@ -51,7 +54,15 @@ impl Feed {
         let begun = Instant::now();
         let heard = Heard { now: HashSet::new(), before: HashSet::new(), turned: begun };
         let (heard, trouble) = (Mutex::new(heard), Notify::new());
-        Feed { hub, heard, hears: AtomicBool::new(false), trouble, swept_ms: AtomicU64::new(0), begun }
+        Feed {
+            hub,
+            clock: Clock::default(),
+            heard,
+            hears: AtomicBool::new(false),
+            trouble,
+            swept_ms: AtomicU64::new(0),
+            begun,
+        }
     }
 
     /// Whether what other nodes tell arrives here.

@@ -1,16 +1,15 @@
 //! The operator's commands. They work on the database beside a running server; the server notices within a second
 //! that another process wrote, and closes the sockets whose sessions ended (`feed/sessions.rs`, `feed/sweep.rs`).
 
-use std::fmt::Write;
-use std::path::Path;
-use std::time::SystemTime;
-
 use crate::auth::Auth;
+use crate::clock::machine;
 use crate::config::Config;
 use crate::error::Error;
 use crate::model::{Micros, UserId};
 use crate::store::sweep::{self, Change};
 use crate::store::{Conn, Store, Use, accounts, copy, sessions, sqlite, streams, supervision};
+use std::fmt::Write;
+use std::path::Path;
 
 /// How long one statement of a copy may take, in milliseconds.
 const COPY_STATEMENT_MS: u64 = 3_600_000;
@@ -19,12 +18,6 @@ type Said = std::result::Result<String, String>;
 
 fn said(error: Error) -> String {
     error.message.into_owned()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the operator's commands run without an App and its clock")]
-fn now() -> Micros {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(Micros::MAX)
 }
 
 /// Brings the database up to date.
@@ -118,7 +111,7 @@ pub async fn disable(config: &Config, name: &str) -> Said {
     let store = Store::open(config, Use::Beside).await?;
     let account = find(&store, name).await?;
     let mut tx = store.begin().await.map_err(said)?;
-    supervision::set_disabled(&mut tx, account.id, Some(now())).await.map_err(said)?;
+    supervision::set_disabled(&mut tx, account.id, Some(machine())).await.map_err(said)?;
     end_sessions(&mut tx, account.id).await?;
     tx.commit(|| ()).await.map_err(said)?;
     Ok(format!("{} is disabled; its sessions are ended.", account.username))
@@ -126,7 +119,7 @@ pub async fn disable(config: &Config, name: &str) -> Said {
 
 /// Ends all sessions of an account, and notes it for servers that look there.
 async fn end_sessions(tx: &mut Conn, user: UserId) -> std::result::Result<(), String> {
-    sessions::end_all(tx, user, None, now()).await.map_err(said)?;
+    sessions::end_all(tx, user, None, machine()).await.map_err(said)?;
     sweep::note(tx, &[Change::Sessions(user)]).await.map_err(said)?;
     Ok(())
 }

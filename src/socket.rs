@@ -24,6 +24,7 @@ use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::feed;
 use crate::hub::Socket;
 use crate::limits::Permit;
+use crate::metrics;
 use crate::model::Micros;
 use crate::ops;
 use crate::protocol::events::{AuthExpiring, ServerDraining};
@@ -142,7 +143,10 @@ impl Session {
             if let Err(end) = self.current(draining).await {
                 return end;
             }
-            self.socket.take(&mut self.replies);
+            let drained = self.socket.take(&mut self.replies);
+            if drained > 0 {
+                metrics::drained(drained);
+            }
             if let Err(end) = self.write(stream).await {
                 return end;
             }

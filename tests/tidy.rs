@@ -14,7 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["app", "operator"]),
     ("lib", &["app", "http", "operator"]),
     // The operator's commands work on the store beside a running server.
-    ("operator", &["auth", "store", "text"]),
+    ("operator", &["auth", "clock", "store", "text"]),
     ("http", &["app", "auth", "limits", "ops", "socket", "text"]),
     ("socket", &["app", "feed", "hub", "limits", "ops", "protocol"]),
     // What a write has to tell is a Notice of the bus; which sockets must close is said in the hub's words.
@@ -22,12 +22,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // The bus hands what it hears to the feed, which takes the bus's notices apart. Over all nodes a rate is counted in
     // the words of the limits.
     ("bus", &["feed", "hub", "limits", "protocol"]),
-    ("feed", &["bus", "hub", "protocol", "store"]),
+    ("feed", &["bus", "clock", "hub", "protocol", "store"]),
     ("app", &["auth", "bus", "feed", "hub", "limits", "store"]),
     // Row and wire are one type, so the store answers some shapes of replies. Events it may not name. A copy into the
     // other database folds all texts anew.
     ("store", &["protocol", "text"]),
     ("hub", &[]),
+    ("clock", &[]),
     ("auth", &[]),
     ("limits", &[]),
     ("matching", &[]),

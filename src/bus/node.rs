@@ -224,12 +224,17 @@ impl Node {
 /// One incarnation after the other, as long as the process lives.
 async fn run(node: Arc<Node>, mut arrivals: mpsc::Receiver<Arrival>, gone: mpsc::Sender<Vec<UserId>>) {
     let mut previous: Option<Arc<str>> = None;
+    let mut told = false;
     loop {
         let incarnation = node.next_incarnation();
         let Err(why) = live(&node, &incarnation, previous.as_deref(), &mut arrivals, &gone).await;
+        // Told once for each time, and also where it never heard: a wrong password or certificate shows so.
         if node.feed.set_hears(false) {
-            tracing::warn!(%why, "cut off from the other nodes; what they tell comes by the sweep");
             metrics::deafened();
+            told = false;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(%why, "cut off from the other nodes; what they tell comes by the sweep");
         }
         // Who waits is answered by the drop; who is here is registered when the next incarnation begins.
         while arrivals.try_recv().is_ok() {}

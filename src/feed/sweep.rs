@@ -73,6 +73,9 @@ impl Sweep {
         let mut conn = self.store.read().await?;
         // The first look only learns what time it is: no socket was here before it.
         let swept = sweep::since(&mut conn, self.from.unwrap_or(Micros::MAX), micros(grace_ms)).await?;
+        if let Some(off) = self.feed.clock.agree(swept.at) {
+            tracing::warn!(seconds = off / 1_000_000, "this machine's clock is not the database's, which is gone by");
+        }
         let overlap = micros(self.config.sweep_overlap_ms);
         if self.from.is_some_and(|from| swept.at - from > micros(self.config.changes_kept_ms) - overlap) {
             tracing::warn!("this node was away for longer than changes are kept: its sockets are to resume");

@@ -33,6 +33,7 @@ use crate::app::App;
 use crate::auth::digest;
 use crate::config::ms;
 use crate::limits::{Permit, Prefix};
+use crate::metrics;
 
 pub use routes::ROUTES;
 
@@ -77,6 +78,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, draining: CancellationT
             accepted = accept(&listener) => accepted,
         };
         let Some(permit) = admit(&server, peer.ip()) else {
+            metrics::refused("connections");
             tracing::debug!("a connection was refused: too many");
             continue;
         };

@@ -16,6 +16,7 @@ use warp::reply::{Reply, Response};
 
 use super::answers::detail;
 use super::{Client, PermitSlot, Server};
+use crate::metrics;
 use crate::socket::line::Line;
 use crate::socket::{self, SocketStart};
 
@@ -42,6 +43,7 @@ pub(super) fn answer(
     mut request: Request<Incoming>,
 ) -> Response {
     if let Some(refusal) = refuse(&server.app.config.allowed_origins.0, &request) {
+        metrics::refused("upgrade");
         return refusal;
     }
     let accepted = match create_response_with_body(&request, || ()) {
@@ -52,6 +54,7 @@ pub(super) fn answer(
         return detail(StatusCode::SERVICE_UNAVAILABLE, "This connection was upgraded before.");
     };
     if !permit.is_claimed() && !permit.claim(client.address) {
+        metrics::refused("address");
         return detail(
             StatusCode::TOO_MANY_REQUESTS,
             "Too many connections of your address have not said who they are.",

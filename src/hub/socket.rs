@@ -123,15 +123,18 @@ impl Socket {
         self.bell.notify_one();
     }
 
-    /// Takes all that waits in the outbox. A socket that must close is told nothing more.
-    pub fn take(&self, into: &mut Vec<Utf8Bytes>) {
+    /// Takes all that waits in the outbox, and answers how many frames that were. A socket that must close is told
+    /// nothing more.
+    pub fn take(&self, into: &mut Vec<Utf8Bytes>) -> usize {
         let mut state = self.lock();
+        let waiting = state.outbox.len();
         if state.close.is_none() {
             into.extend(state.outbox.drain(..));
         }
         state.bytes = 0;
         // An idle socket keeps no buffer.
         state.outbox = VecDeque::new();
+        waiting
     }
 
     /// A stream to pull a page of, and from where.

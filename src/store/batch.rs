@@ -27,7 +27,11 @@ pub(super) async fn commit(mut tx: Tx, batch: &[NewMessage], told: Told) -> Resu
     let known = known(&mut tx, &rows).await?;
     let rights = rights(&mut tx, &rows).await?;
     let (outcomes, numbered) = number(tx.is_shared(), batch, &known, &rights);
+    tell_repeats(&mut tx, batch, &outcomes).await?;
     if numbered.is_empty() {
+        if tx.is_shared() {
+            tx.commit(|| ()).await?;
+        }
         return settle(batch.len(), outcomes, &HashMap::new());
     }
     let rows = json_list(&numbered);
@@ -356,6 +360,20 @@ async fn hidden(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<HashMap<u
         hidden.entry(at as usize).or_default().push(user);
     }
     Ok(hidden)
+}
+
+/// Notes again where a repeat had found its place. Its first commit may have come to light so late, with an answer that
+/// was lost, that nobody was told and no sweep looked so far back.
+async fn tell_repeats(tx: &mut Conn, batch: &[NewMessage], outcomes: &[Outcome]) -> Result<()> {
+    let repeats = batch.iter().zip(outcomes).filter_map(|(message, outcome)| match outcome {
+        Outcome::Repeat(first) => Some(Change::Moved(Stream::Conversation(message.conversation), first.seq)),
+        _ => None,
+    });
+    let repeats: Vec<Change> = repeats.collect();
+    if tx.is_shared() && !repeats.is_empty() {
+        sweep::note(tx, &repeats).await?;
+    }
+    Ok(())
 }
 
 /// Notes which conversations moved, and answers who is in the small ones, for other processes; none on a store that is

@@ -59,11 +59,6 @@ fn random_name() -> Result<String> {
     Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }
 
-/// The epoch now, if there is one yet.
-pub(super) async fn epoch(conn: &mut Conn) -> Result<Option<String>> {
-    meta(conn, "epoch").await
-}
-
 /// Begins a new epoch: every cursor given out before is worth nothing from here on.
 pub async fn renew_epoch(tx: &mut Conn) -> Result<String> {
     const SQL: &str = "INSERT INTO meta (key, value) VALUES ('epoch', $1) ON CONFLICT (key) DO UPDATE SET value = $1";

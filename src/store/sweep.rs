@@ -5,9 +5,8 @@ use std::collections::HashMap;
 
 use sqlx::FromRow;
 
-use super::streams::{self, Head};
 use super::{Conn, Store, json_list, on, run};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{ConversationId, Micros, Stream, UserId};
 
 /// Something that changed.
@@ -59,8 +58,6 @@ impl ChangeRow {
 pub struct Swept {
     /// The database's clock, read before the changes.
     pub at: Micros,
-    /// The epoch that the numbers belong to.
-    pub epoch: String,
     /// The changes with the ids of their rows. A stream that moved is named once, with its greatest number.
     pub changes: Vec<(i64, Change)>,
 }
@@ -68,17 +65,16 @@ pub struct Swept {
 /// Notes changes in the transaction that makes them, as its last statement, so that their time is close to the commit.
 /// Answers the ids of the rows, in order.
 pub async fn note(tx: &mut Conn, changes: &[Change]) -> Result<Vec<i64>> {
-    const SQLITE: &str = "INSERT INTO changes (kind, subject, seq) \
-        SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) ORDER BY key RETURNING id";
-    const POSTGRES: &str = "INSERT INTO changes (kind, subject, seq) \
+    const SQL: &str = "INSERT INTO changes (kind, subject, seq) \
         SELECT item ->> 0, (item ->> 1)::BIGINT, (item ->> 2)::BIGINT \
         FROM json_array_elements($1::JSON) WITH ORDINALITY AS items (item, place) ORDER BY place RETURNING id";
-    if changes.is_empty() {
+    // A process that has its database to itself looks for nothing there.
+    if changes.is_empty() || !tx.is_shared() {
         return Ok(Vec::new());
     }
     let rows: Vec<_> = changes.iter().map(|change| change.row()).collect();
-    let (sql, rows) = (tx.sql([SQLITE, POSTGRES]), json_list(&rows));
-    let mut ids: Vec<i64> = on!(tx, c => sqlx::query_scalar(sql).bind(&rows).fetch_all(c))?;
+    let rows = json_list(&rows);
+    let mut ids: Vec<i64> = on!(tx, c => sqlx::query_scalar(SQL).bind(&rows).fetch_all(c))?;
     // Ids ascend in the order of insertion, which is kept; the order of what RETURNING answers is not promised.
     ids.sort_unstable();
     Ok(ids)
@@ -87,8 +83,7 @@ pub async fn note(tx: &mut Conn, changes: &[Change]) -> Result<Vec<i64>> {
 /// What was noted from a time on, by the database's clock, and is older than `grace` microseconds; the end of
 /// sessions, which cannot be told too early, whatever its age.
 pub async fn since(conn: &mut Conn, from: Micros, grace: Micros) -> Result<Swept> {
-    const SQLITE_CLOCK: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
-    const POSTGRES_CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
+    const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
     // A number tells all that lies below it. What has no number is told row by row, since ids do not become visible in
     // their order.
     const CHANGES: &str = "SELECT max(id) AS id, kind, subject, max(seq) AS seq FROM changes \
@@ -96,12 +91,10 @@ pub async fn since(conn: &mut Conn, from: Micros, grace: Micros) -> Result<Swept
         UNION ALL SELECT id, kind, subject, seq FROM changes \
             WHERE at BETWEEN $1 AND $2 AND kind = 'positions' \
         UNION ALL SELECT id, kind, subject, seq FROM changes WHERE at >= $1 AND kind = 'sessions'";
-    let clock = conn.sql([SQLITE_CLOCK, POSTGRES_CLOCK]);
-    let at: Micros = on!(conn, c => sqlx::query_scalar(clock).fetch_one(c))?;
-    let epoch = streams::epoch(conn).await?.ok_or_else(|| Error::internal("a database without an epoch"))?;
+    let at: Micros = on!(conn, c => sqlx::query_scalar(CLOCK).fetch_one(c))?;
     let rows: Vec<ChangeRow> = on!(conn, c => sqlx::query_as(CHANGES).bind(from).bind(at - grace).fetch_all(c))?;
     let changes = rows.iter().filter_map(|row| Some((row.id, row.change()?))).collect();
-    Ok(Swept { at, epoch, changes })
+    Ok(Swept { at, changes })
 }
 
 /// Deletes what was noted before a time, by the database's clock.
@@ -129,19 +122,4 @@ pub async fn members_of(
         members.entry(conversation).or_default().push(user);
     }
     Ok(members)
-}
-
-/// The heads of some personal streams.
-pub async fn personal_heads(conn: &mut Conn, users: &[UserId]) -> Result<Vec<(UserId, i64)>> {
-    const SQL: &str = "SELECT u.id, u.seq FROM json_each($1) j JOIN users u ON u.id = j.value";
-    let ids = json_list(users);
-    Ok(on!(conn, c => sqlx::query_as(SQL).bind(&ids).fetch_all(c))?)
-}
-
-/// The heads of some conversations.
-pub async fn conversation_heads(conn: &mut Conn, conversations: &[ConversationId]) -> Result<Vec<Head>> {
-    const SQL: &str = "SELECT c.id AS conversation, c.seq AS head FROM json_each($1) j \
-        JOIN conversations c ON c.id = j.value";
-    let ids = json_list(conversations);
-    Ok(on!(conn, c => sqlx::query_as(SQL).bind(&ids).fetch_all(c))?)
 }

@@ -19,8 +19,11 @@ mod cluster;
 mod faults;
 mod network;
 mod nodes;
+#[cfg(feature = "planted-faults")]
+mod planted;
 mod postgres;
 mod redis;
+mod restore;
 mod run;
 mod segment;
 #[path = "../support/mod.rs"]
@@ -41,6 +44,8 @@ use segment::{Course, Summary, play};
 const SHORT_KINDS: usize = 9;
 /// How long the short run makes trouble.
 const SHORT: Duration = Duration::from_secs(80);
+/// How many commands are edits, deletions, reactions and reads.
+const CHANGES: f64 = 0.1;
 /// Kinds that must have counted in the short run.
 const AT_LEAST: usize = 6;
 
@@ -66,7 +71,7 @@ async fn whatever_happens_nothing_is_lost() {
     let minutes: f64 = asked("MINUTES").map_or(4.0, |text| text.parse().expect("a number of minutes"));
     let folder = asked("DIR").map_or_else(|| PathBuf::from("nemesis-history"), PathBuf::from);
     let (time, longest) = (Duration::from_secs_f64(minutes * 60.0), Duration::from_secs(6));
-    let course = Course { seed, time, longest, kinds: kinds() };
+    let course = Course { seed, time, longest, kinds: kinds(), changes: CHANGES };
     let mut summary = Summary::open(&folder);
     let mut cluster = Cluster::start(None).await;
     let first = summary.segments();
@@ -92,7 +97,7 @@ async fn short(seed: u64) {
         kinds.truncate(SHORT_KINDS);
     }
     let least = AT_LEAST.min(kinds.len());
-    let course = Course { seed, time: SHORT, longest: Duration::from_secs(3), kinds };
+    let course = Course { seed, time: SHORT, longest: Duration::from_secs(3), kinds, changes: CHANGES };
     let mut cluster = Cluster::start(None).await;
     let judged = play(&mut cluster, &course, 0, 0).await;
     println!("{}", judged.line);

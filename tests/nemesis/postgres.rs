@@ -75,24 +75,25 @@ pub async fn quarrel(run: &mut Run<'_>) {
     run.strike(None).await;
     let (mut y, mut x) = (sides.pop().expect("two"), sides.pop().expect("two"));
     for round in 0..30 {
-        let mut asked = Vec::new();
-        for (side, other) in [(&mut x, ids[1]), (&mut y, ids[0])] {
-            let user = json!({ "user": other });
-            let said = json!({ "conversation": conversation, "text": "no", "client_key": format!("{round}") });
-            for (kind, data) in [
-                ("like.add", &user),
-                ("message.send", &said),
-                ("block.add", &user),
-                ("block.remove", &user),
-                ("like.remove", &user),
-            ] {
-                asked.push((other, side.say(kind, data.clone()).await, kind));
+        let said = json!({ "conversation": conversation, "text": "no", "client_key": format!("{round}") });
+        // A block is lifted when both have theirs: the record of one that was lifted before it was answered says nothing.
+        for commands in
+            [&["like.add", "message.send", "block.add"][..], &["message.send", "block.remove", "like.remove"]]
+        {
+            let mut asked = [Vec::new(), Vec::new()];
+            for ((side, other), asked) in [(&mut x, ids[1]), (&mut y, ids[0])].into_iter().zip(&mut asked) {
+                for kind in commands {
+                    let data = if *kind == "message.send" { said.clone() } else { json!({ "user": other }) };
+                    asked.push((*kind, side.say(kind, data).await));
+                }
             }
-        }
-        for (other, id, kind) in asked {
-            let reply = if other == ids[1] { x.reply(id).await } else { y.reply(id).await };
-            if ["internal", "busy", "unknown_outcome"].iter().any(|code| reply["error"]["code"] == *code) {
-                run.findings.push(format!("in a quarrel {kind} was answered with {reply}"));
+            for (side, asked) in [&mut x, &mut y].into_iter().zip(asked) {
+                for (kind, id) in asked {
+                    let reply = side.reply(id).await;
+                    if ["internal", "busy", "unknown_outcome"].iter().any(|code| reply["error"]["code"] == *code) {
+                        run.findings.push(format!("in a quarrel {kind} was answered with {reply}"));
+                    }
+                }
             }
         }
     }

@@ -111,13 +111,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits until every device was answered again, twice: the first answer may have been under way.
+    /// Waits until every device was answered all that it had asked before the healing, and one thing more.
     async fn recovered(&mut self, fault: Fault) -> Duration {
         let healed = Instant::now();
-        let before = self.flood.tally.answers();
+        let due = self.flood.tally.answers_due();
         loop {
             let now = self.flood.tally.answers();
-            let missing = now.iter().zip(&before).filter(|(now, before)| *now - *before < 2).count();
+            let missing = now.iter().zip(&due).filter(|(now, due)| now <= due).count();
             if missing == 0 {
                 return healed.elapsed();
             }

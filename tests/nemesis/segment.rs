@@ -17,6 +17,8 @@ use crate::support::flood::{Cast, Flood, Plan, cast};
 use crate::support::http;
 use crate::support::node::Node;
 
+/// How long people go on after Redis is gone, before they are quiet.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Who takes part: two devices each, never both on one node.
 const PEOPLE: Cast = Cast { users: 24, devices: 2, direct: 3, groups: 4, group_of: 6 };
 /// How often the record is read meanwhile, so that not all of it is left for the end.
@@ -33,6 +35,8 @@ pub struct Course {
     pub longest: Duration,
     /// Kinds of faults, all of which come up before any comes up again.
     pub kinds: Vec<Fault>,
+    /// How many commands are edits, deletions, reactions and reads instead of sends.
+    pub changes: f64,
 }
 
 impl Course {
@@ -66,7 +70,7 @@ pub async fn play(cluster: &mut Cluster, course: &Course, number: usize, dealt: 
     let connected = devices.len();
     let plan = Plan {
         window: 4,
-        changes: 0.1,
+        changes: course.changes,
         // So that nobody stays for ever where a fault once drove them.
         cuts: 0.001,
         pace: Duration::from_millis(150),
@@ -92,10 +96,14 @@ pub async fn play(cluster: &mut Cluster, course: &Course, number: usize, dealt: 
         struck.push(one);
     }
     let mut findings = std::mem::take(&mut run.findings);
+    // The last words are said while there is no doorbell: nothing comes after them that could show that they are missing.
+    cluster.redis.process().kill();
+    tokio::time::sleep(LAST_WORDS).await;
     flood.drain();
     folding.abort();
     let source = cluster.server.database().clone();
     let verdict = flood.settle(&recorder, &source).await;
+    cluster.redis.restart().await;
     findings.extend(verdict.findings);
     let statistics = verdict.statistics;
     if statistics.complete_devices != connected {

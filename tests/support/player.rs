@@ -29,10 +29,12 @@ impl Seats {
         self.0.lock().expect("nobody panics here").retain(|(sitting, _)| *sitting != device);
     }
 
-    fn take(&self, device: usize, nodes: usize, dice: &mut SmallRng) -> usize {
+    fn take(&self, device: usize, nodes: usize, avoid: Option<usize>, dice: &mut SmallRng) -> usize {
         let mut taken = self.0.lock().expect("nobody panics here");
-        let free = (0..nodes).filter(|node| !taken.iter().any(|(_, used)| used == node)).choose(dice);
-        let node = free.unwrap_or_else(|| dice.random_range(0..nodes));
+        let free = |node: &usize| !taken.iter().any(|(_, used)| used == node);
+        let other = (0..nodes).filter(free).filter(|node| Some(*node) != avoid).choose(dice);
+        let node = other.or_else(|| (0..nodes).filter(free).choose(dice));
+        let node = node.unwrap_or_else(|| dice.random_range(0..nodes));
         taken.push((device, node));
         node
     }
@@ -78,6 +80,10 @@ pub(super) struct Player {
     next: Instant,
     /// When the last frame came.
     heard: Instant,
+    /// The node that did not answer last.
+    avoid: Option<usize>,
+    /// The node it is on, or tries.
+    node: usize,
 }
 
 impl Player {
@@ -104,6 +110,8 @@ impl Player {
             given: 0,
             next,
             heard,
+            avoid: None,
+            node: 0,
         }
     }
 
@@ -132,13 +140,16 @@ impl Player {
 
     async fn connect(&mut self) {
         let nodes = self.addresses.all();
-        let node = self.place.seats.take(self.place.device, nodes.len(), &mut self.dice);
+        let node = self.place.seats.take(self.place.device, nodes.len(), self.avoid, &mut self.dice);
+        self.node = node;
         (self.left, self.heard) = (self.plan.per_socket, Instant::now());
         let connecting = tokio::time::timeout(self.plan.gives_up, self.device.connect(nodes[node])).await;
         if matches!(connecting, Ok(Ok(()))) {
             self.told.tally.seat(self.place.device, Some(node));
+            self.avoid = None;
             return;
         }
+        self.avoid = Some(node);
         self.device.cut(Cut::Drop).await;
         // As a client that is polite to a server in trouble.
         tokio::time::sleep(Duration::from_millis(self.dice.random_range(10..BACKOFF_MS))).await;
@@ -207,6 +218,7 @@ impl Player {
     async fn silence(&mut self) -> Result<(), Ended> {
         let silent = self.heard.elapsed();
         if silent > self.plan.gives_up && self.device.asked() > 0 {
+            self.avoid = Some(self.node);
             self.device.cut(Cut::Drop).await;
         } else if silent > self.plan.gives_up / 2 && self.device.ready() && self.device.asked() == 0 {
             self.device.other("ping", &json!({})).await?;

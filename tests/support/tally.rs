@@ -95,6 +95,12 @@ impl Tally {
         self.devices.iter().map(|seen| seen.answered.load(Ordering::Relaxed)).collect()
     }
 
+    /// The same, once all that is unanswered now will be answered.
+    pub fn answers_due(&self) -> Vec<usize> {
+        let due = self.devices.iter().map(|seen| seen.unanswered.load(Ordering::Relaxed));
+        self.answers().iter().zip(due).map(|(answered, due)| answered + due).collect()
+    }
+
     /// Measures from now on.
     pub fn begin(&self) {
         let mut waits = self.waits.lock().expect("nobody panics here");

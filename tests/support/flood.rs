@@ -192,7 +192,7 @@ impl Flood {
             database = Database::read(source, &users, &conversations).await;
             // A command of a socket that was cut may still have been at work; then there is more to wait for.
             if (&database.heads, &database.personal_heads) == (&heads.0, &heads.1) {
-                let verdict = judge(recorder.history(), &database);
+                let verdict = judge(recorder.folded(), &database);
                 self.control.send_modify(|control| control.phase = Phase::Over);
                 for task in self.tasks {
                     task.await.expect("a device does not panic");

@@ -113,6 +113,12 @@ impl Recorder {
     /// The record so far, folded. It is given away, so the next time all of it is read again.
     pub fn history(&self) -> History {
         self.fold();
+        self.folded()
+    }
+
+    /// What was folded so far, and nothing that was recorded since: the database that it is judged against was read
+    /// after it.
+    pub fn folded(&self) -> History {
         std::mem::take(&mut *self.folded.lock().expect("no reader panics")).history
     }
 }

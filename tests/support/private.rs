@@ -1,10 +1,12 @@
 //! A Postgres and a Redis of one's own, on ports that nobody else has, as a system installs them: durable, and otherwise
 //! without special settings.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -263,11 +265,13 @@ impl Redis {
 }
 
 /// An address whose port no program listens on, below those that the system lends to outgoing connections: so it is
-/// still free after whoever listens there was stopped for a while.
+/// still free after whoever listens there was stopped for a while. None is answered twice.
 pub fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..32_000)));
-        if TcpListener::bind(address).is_ok() {
+        let port = rand::random_range(10_000..32_000);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() && GIVEN.lock().expect("nobody panics here").insert(port) {
             return address;
         }
     }

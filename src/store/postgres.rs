@@ -20,6 +20,8 @@ use crate::planted::{self, Fault};
 
 /// How long a transaction may lie idle before the database ends it. Ours never do; this is for a process that stopped.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// Connections of each pool that are kept ready.
+const READY: u32 = 4;
 /// How long the start waits for the first connection.
 const START_WAIT: Duration = Duration::from_secs(10);
 /// How long the start waits while another process brings the tables up to date.
@@ -188,6 +190,8 @@ fn shown(options: &PgConnectOptions) -> String {
 fn pool(size: u32, wait: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(size.max(1))
+        // Made at the start, so that the first who come do not wait for them all at once.
+        .min_connections(size.clamp(1, READY))
         .acquire_timeout(wait)
         .max_lifetime(LIFETIME)
         .test_before_acquire(false)

@@ -25,6 +25,7 @@ const OUTBOX: &str = "duet_outbox_frames";
 const REFUSALS: &str = "duet_refusals_total";
 const SOCKETS: &str = "duet_sockets";
 const CONNECTIONS: &str = "duet_connections";
+const TASKS: &str = "duet_tasks";
 
 /// Starts counting.
 ///
@@ -65,6 +66,7 @@ pub fn install() -> Result<PrometheusHandle, String> {
     describe_counter!(REFUSALS, "Connections and upgrades refused, by reason.");
     describe_gauge!(SOCKETS, "Sockets that have said who they are.");
     describe_gauge!(CONNECTIONS, "Connections of all kinds.");
+    describe_gauge!(TASKS, "Tasks that are not over, each socket being one.");
     Ok(handle)
 }
 
@@ -135,8 +137,9 @@ pub fn closed(code: CloseCode) {
     counter!(CLOSES, "code" => code.name()).increment(1);
 }
 
-/// What is there now; set when somebody looks.
+/// What is there now; set when somebody looks, from within the runtime.
 pub fn here(sockets: usize, connections: usize) {
     gauge!(SOCKETS).set(sockets as f64);
     gauge!(CONNECTIONS).set(connections as f64);
+    gauge!(TASKS).set(tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64);
 }

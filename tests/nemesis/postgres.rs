@@ -1,12 +1,15 @@
 //! What happens to the database.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::run::Run;
 use crate::support::Client;
 use crate::support::proxy::Weather;
+
+/// Until when both sides of a quarrel must have been told all of it.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// It is stopped in the middle of everything, and comes back.
 pub async fn stopped(run: &mut Run<'_>) {
@@ -97,8 +100,18 @@ pub async fn quarrel(run: &mut Run<'_>) {
             }
         }
     }
-    let verdict = recorder.verdict(run.cluster.server.database()).await;
-    run.findings.extend(verdict.findings);
+    let ended = Instant::now();
+    loop {
+        // What the other node told may still be under way, until the sweep at the latest.
+        x.command("ping", json!({})).await;
+        y.command("ping", json!({})).await;
+        let verdict = recorder.verdict(run.cluster.server.database()).await;
+        if verdict.findings.is_empty() || ended.elapsed() > TOLD {
+            run.findings.extend(verdict.findings);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Its disk is full, and later it is not.

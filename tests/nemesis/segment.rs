@@ -1,6 +1,7 @@
 //! A piece of a run that is judged by itself: fresh people, faults until its time is over, quiet, the checker.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,13 @@ use crate::support::flood::{Cast, Flood, Plan, cast};
 use crate::support::http;
 use crate::support::node::Node;
 
+/// Until when a node must have let go of everybody who left.
+const GONE: Duration = Duration::from_secs(20);
+/// Most that a node without clients may hold: connections to the database and to Redis, the tasks that keep it going,
+/// and what its allocator keeps of the worst that it went through.
+const DESCRIPTORS: usize = 64;
+const TASKS: u64 = 64;
+const MEMORY_KIB: usize = 192 * 1024;
 /// How long people go on after Redis is gone, before they are quiet.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Who takes part: two devices each, never both on one node.
@@ -109,6 +117,7 @@ pub async fn play(cluster: &mut Cluster, course: &Course, number: usize, dealt: 
     if statistics.complete_devices != connected {
         findings.push(format!("only {} of {connected} devices came back", statistics.complete_devices));
     }
+    let nodes = nodes(cluster, &mut findings).await;
     let line = json!({
         "segment": number,
         "seed": course.seed,
@@ -121,7 +130,7 @@ pub async fn play(cluster: &mut Cluster, course: &Course, number: usize, dealt: 
         "faults": struck.len(),
         "counted": struck.iter().filter(|one| one.unanswered > 0).count(),
         "kinds": by_kind(&struck),
-        "nodes": nodes(cluster).await,
+        "nodes": nodes,
         "findings": findings,
     });
     Judged { line, findings }
@@ -143,23 +152,57 @@ fn by_kind(struck: &[Struck]) -> Value {
     json!(kinds)
 }
 
-/// What each node holds now that nobody is there.
-async fn nodes(cluster: &Cluster) -> Value {
+/// What each node holds once nobody is there any more. It may be no more after hours than after minutes.
+async fn nodes(cluster: &Cluster, findings: &mut Vec<String>) -> Value {
     let mut all = Vec::new();
-    for (node, operator) in cluster.server.nodes.iter().zip(&cluster.operators) {
-        let numbers = http::call(*operator, "GET", "/metrics", None, None).await.body;
-        let number = |name: &str| {
-            let line = numbers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-            line.and_then(|value| value.trim().parse::<f64>().ok())
+    for (number, node) in cluster.server.nodes.iter().enumerate() {
+        let operator = cluster.operators[number];
+        let begun = Instant::now();
+        // Sockets whose clients vanished without a word go when they have been silent for too long.
+        let held = loop {
+            let held = Held::of(node, operator).await;
+            if held.is_little() || begun.elapsed() > GONE {
+                break held;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         };
+        if !held.is_little() {
+            findings.push(format!("{GONE:?} after everybody left, node {number} still holds {held:?}"));
+        }
         all.push(json!({
-            "descriptors": descriptors(node),
-            "memory_kib": node.memory_kib(),
-            "tasks": number("duet_tasks"),
-            "sockets": number("duet_sockets"),
+            "descriptors": held.descriptors,
+            "memory_kib": held.memory_kib,
+            "tasks": held.tasks,
+            "sockets": held.sockets,
         }));
     }
     json!(all)
+}
+
+/// What a node holds.
+#[derive(Debug)]
+struct Held {
+    descriptors: usize,
+    memory_kib: usize,
+    tasks: u64,
+    sockets: u64,
+}
+
+impl Held {
+    async fn of(node: &Node, operator: SocketAddr) -> Held {
+        let numbers = http::call(operator, "GET", "/metrics", None, None).await.body;
+        let number = |name: &str| {
+            let line = numbers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            let value = line.and_then(|value| value.trim().parse().ok());
+            value.unwrap_or_else(|| panic!("no {name} among the metrics"))
+        };
+        let (tasks, sockets) = (number("duet_tasks"), number("duet_sockets"));
+        Held { descriptors: descriptors(node), memory_kib: node.memory_kib(), tasks, sockets }
+    }
+
+    fn is_little(&self) -> bool {
+        self.sockets == 0 && self.descriptors <= DESCRIPTORS && self.tasks <= TASKS && self.memory_kib <= MEMORY_KIB
+    }
 }
 
 fn descriptors(node: &Node) -> usize {

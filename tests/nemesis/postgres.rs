@@ -110,6 +110,7 @@ pub async fn quarrel(run: &mut Run<'_>) {
             run.findings.extend(verdict.findings);
             return;
         }
+        // Before the next look.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

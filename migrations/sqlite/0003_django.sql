@@ -1,0 +1,22 @@
+-- What users of the Django API had and duet had not.
+
+ALTER TABLE users ADD COLUMN phone TEXT NOT NULL DEFAULT '';
+
+-- Clients of that API know interests by number. Shared by all users; a name keeps its number.
+CREATE TABLE interest_names (
+    id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE
+);
+INSERT INTO interest_names (name) SELECT DISTINCT name FROM interests ORDER BY name;
+
+-- The session of a token that the Django service signed, by the SHA-256 of the token's jti; made at its first use.
+ALTER TABLE sessions ADD COLUMN foreign_jti TEXT;
+CREATE UNIQUE INDEX sessions_by_foreign_jti ON sessions (foreign_jti) WHERE foreign_jti IS NOT NULL;
+
+-- Where imported rows had their files, as paths below the Django media directory.
+CREATE TABLE imported_files (
+    kind    TEXT   NOT NULL,                    -- profile or message
+    subject BIGINT NOT NULL,                    -- the user, or the message
+    path    TEXT   NOT NULL,
+    PRIMARY KEY (kind, subject)
+) WITHOUT ROWID;

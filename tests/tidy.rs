@@ -102,6 +102,7 @@ const CONTRACT: &[&str] = &[
     "form_page_out_of_range",
     "form_limit_and_offset",
     "form_pages_of_every_list",
+    "form_lists_are_capped",
     "form_password_rules",
     "rule_when_a_match_exists",
     "rule_unlike",

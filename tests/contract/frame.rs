@@ -150,8 +150,11 @@ async fn form_suffix_and_format() {
     assert_eq!(ann.get(&format!("{LIST}{made}.json")).await.status, 200);
     assert_eq!(ids(&ann.get(&format!("{LIST}?format=json")).await), [made]);
     assert_eq!(ann.get(&format!("{PROFILE}?format=json")).await.status, 200);
-    let html = ann.ask("GET", &format!("{LIST}?format=json"), &[("Accept", "text/html")], "").await;
-    assert_eq!(html.headers["content-type"], "application/json", "what the query says goes first");
+    let browser = [("Accept", "text/html, */*;q=0.8")];
+    let page = ann.ask("GET", LIST, &browser, "").await;
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+    let asked = ann.ask("GET", &format!("{LIST}?format=json"), &browser, "").await;
+    assert_eq!(asked.headers["content-type"], "application/json", "what the query says goes first");
 }
 
 #[tokio::test]

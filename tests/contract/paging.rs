@@ -1,5 +1,7 @@
 //! Section 6.6: lists are bare, and in pages only for those who ask for pages.
 
+use serde_json::json;
+
 use crate::site::{ENGLISH, Person, ids, must, must_tell, two};
 use crate::support::Server;
 use crate::support::http::Response;
@@ -111,12 +113,39 @@ async fn form_limit_and_offset() {
     must_page(&beyond, &path, 5, None, Some("?limit=2&offset=7"), &[]);
 }
 
+/// What is too much for one answer begins later, and is counted all the same.
+#[tokio::test]
+async fn form_lists_are_capped() {
+    const MOST: usize = 1_000;
+    let server = Server::start(&[]).await;
+    let (mut ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let conversation = ann.command("conversation.open", json!({ "user": bob.user })).await["id"].clone();
+    let mut said = Vec::new();
+    for number in 0..MOST + 3 {
+        let message = json!({ "conversation": conversation, "text": number.to_string() });
+        said.push(ann.say("message.send", message).await);
+    }
+    for id in said {
+        assert_eq!(ann.reply(id).await["ok"], true);
+    }
+    let path = format!("/api/v1/conversations/{conversation}/messages/");
+    let list = ann.http("GET", &path, None).await;
+    assert_eq!((list.status, list.headers["x-total-count"].as_str()), (200, "1003"));
+    let texts: Vec<&str> =
+        list.json.as_array().expect("a list").iter().filter_map(|item| item["content"].as_str()).collect();
+    let newest: Vec<String> = (3..MOST + 3).map(|number| number.to_string()).collect();
+    assert_eq!(texts, newest, "the newest, the oldest of them first");
+    let page = ann.http("GET", &format!("{path}?page=1&page_size=2"), None).await;
+    let first = &page.json["results"][0];
+    assert_eq!((&page.json["count"], &first["content"]), (&json!(1_003), &json!("0")), "pages go all the way back");
+}
+
 /// The lists of people, too.
 #[tokio::test]
 async fn form_pages_of_every_list() {
     let server = Server::start(&[("public-url", PUBLIC)]).await;
     let ann = Person::new(&server, "ann").await;
-    let born = serde_json::json!({ "date_of_birth": "1990-01-01" });
+    let born = json!({ "date_of_birth": "1990-01-01" });
     assert_eq!(ann.put("/api/v1/auth/profile/", born.clone()).await.status, 200);
     for name in ["bob", "cleo", "dora", "fay", "gus", "hal"] {
         let other = Person::new(&server, name).await;

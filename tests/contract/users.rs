@@ -40,7 +40,7 @@ async fn row_get_api_v1_auth_users_id() {
     must(&bob.get(&path(ann.id)).await, 200, &acquainted);
     let mine = ann.get(&path(ann.id)).await;
     assert_eq!((&mine.json["email"], mine.json.get("latitude")), (&json!("ann@example.org"), None));
-    assert_eq!(mine.json["preferences"].to_string().len(), DEFAULTS.len());
+    assert_eq!(mine.json["preferences"], serde_json::from_str::<Value>(DEFAULTS).expect("JSON"));
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn form_password_rules() {
     let server = Server::start(&[]).await;
     let ann = Person::new(&server, "ann").await;
     let short = (
-        "Ce mot de passe est trop court. Il doit contenir au minimum 8\u{a0}caractères.",
+        "Ce mot de passe est trop court. Il doit contenir au minimum 8 caractères.",
         "This password is too short. It must contain at least 8 characters.",
     );
     let common = ("Ce mot de passe est trop courant.", "This password is too common.");

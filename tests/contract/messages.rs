@@ -124,7 +124,7 @@ async fn row_post_api_v1_conversations_id_messages_errors() {
 }
 
 #[tokio::test]
-async fn row_post_api_v1_conversations_id_messages_mid_mark_read() {
+async fn row_post_api_v1_conversations_id_messages_id_mark_read() {
     let Talk { ann, bob, cleo, conversation, first, .. } = talk().await;
     let second = ann.says(conversation, "are you there?").await;
     let third = ann.says(conversation, "well").await;
@@ -160,7 +160,7 @@ async fn row_post_api_v1_conversations_id_messages_mid_mark_read() {
 }
 
 #[tokio::test]
-async fn row_get_api_v1_conversations_id_messages_mid() {
+async fn row_get_api_v1_conversations_id_messages_id() {
     let Talk { ann, bob, cleo, conversation, first, .. } = talk().await;
     let shape = message(conversation, &ann, "hello", false, false);
     for person in [&ann, &bob] {
@@ -199,14 +199,14 @@ async fn edits(method: &str) {
 }
 
 #[tokio::test]
-async fn row_put_api_v1_conversations_id_messages_mid() {
+async fn row_put_api_v1_conversations_id_messages_id() {
     edits("PUT").await;
     let Talk { ann, conversation, first, .. } = talk().await;
     must_refuse(&ann.put(&one(conversation, first), json!({})).await, "content", "Ce champ est obligatoire.");
 }
 
 #[tokio::test]
-async fn row_patch_api_v1_conversations_id_messages_mid() {
+async fn row_patch_api_v1_conversations_id_messages_id() {
     edits("PATCH").await;
     let Talk { ann, conversation, first, .. } = talk().await;
     let unchanged = ann.patch(&one(conversation, first), json!({})).await;
@@ -214,7 +214,7 @@ async fn row_patch_api_v1_conversations_id_messages_mid() {
 }
 
 #[tokio::test]
-async fn row_delete_api_v1_conversations_id_messages_mid() {
+async fn row_delete_api_v1_conversations_id_messages_id() {
     let Talk { ann, bob, cleo, conversation, first, .. } = talk().await;
     let second = ann.says(conversation, "stays").await;
     let path = one(conversation, first);

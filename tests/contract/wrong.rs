@@ -40,7 +40,7 @@ impl World {
             _ if row.contains("/matches/") => 1,
             _ => self.conversation,
         };
-        row.replace("<id>", &number.to_string()).replace("<mid>", &self.said.to_string())
+        row.replacen("<id>", &number.to_string(), 1).replace("<id>", &self.said.to_string())
     }
 }
 

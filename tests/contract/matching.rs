@@ -113,32 +113,39 @@ fn cleo_age(list: &Value) -> String {
     age.to_string()
 }
 
-/// Those who are there come first, then those who were there last.
+/// Those who are there come first, as far as one may know; then those who were there last, by days.
 #[tokio::test]
 async fn row_get_api_v1_matching_potential_matches_order() {
     let server = Server::start(&[]).await;
     let ann = ready(&server, "ann", "1990-01-01", 48.85).await;
     let mut others = Vec::new();
-    for name in ["bob", "cleo", "dora"] {
+    for name in ["bob", "cleo", "dora", "eve"] {
         others.push(ready(&server, name, "1990-01-01", 48.85).await);
     }
-    for at in [1, 0, 2] {
-        assert_eq!(others[at].post("/api/v1/auth/update-status/", json!({})).await.status, 200);
-    }
-    assert_eq!(ids(&ann.get(POTENTIAL).await), [others[2].id, others[0].id, others[1].id]);
-    assert_eq!(others[2].post("/api/v1/auth/logout/", json!({})).await.status, 200);
-    let online: Vec<Value> = ann
+    let [bob, cleo, dora, eve] = <[Person; 4]>::try_from(others).expect("four");
+    // Only the presence of people one knows is told.
+    ann.talk_to(&eve, "hello").await;
+    let mut database = server.database().writer().await;
+    database
+        .execute(
+            "UPDATE users SET last_active_at = last_active_at - 86400000000 * CASE username WHEN 'bob' THEN 3 \
+             WHEN 'cleo' THEN 5 WHEN 'dora' THEN 1 ELSE 9 END WHERE username <> 'ann'",
+        )
+        .await;
+    drop(database);
+    assert_eq!(ids(&ann.get(POTENTIAL).await), [eve.id, dora.id, bob.id, cleo.id], "eve is there");
+    let away = json!({ "refresh": eve.account.refresh });
+    assert_eq!(eve.post("/api/v1/auth/logout/", away).await.status, 200);
+    let online: Vec<bool> = ann
         .get(POTENTIAL)
         .await
         .json
         .as_array()
         .expect("a list")
         .iter()
-        .map(|user| user["is_online"].clone())
+        .map(|user| user["is_online"] == true)
         .collect();
-    let mut sorted = online.clone();
-    sorted.sort_by_key(|online| *online != true);
-    assert_eq!(online, sorted, "nobody who is away stands before somebody who is there");
+    assert_eq!(online, [false; 4], "who signed out is away");
 }
 
 #[tokio::test]

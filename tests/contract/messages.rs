@@ -40,7 +40,7 @@ async fn talk() -> Talk {
 
 #[tokio::test]
 async fn row_get_api_v1_conversations_id_messages() {
-    let Talk { ann, bob, cleo, conversation, .. } = talk().await;
+    let Talk { server: _server, ann, bob, cleo, conversation, .. } = talk().await;
     bob.says(conversation, "hi ann").await;
     let from_ann = |read| message(conversation, &ann, "hello", read, read);
     let from_bob = |read| message(conversation, &bob, "hi ann", read, read);
@@ -125,7 +125,7 @@ async fn row_post_api_v1_conversations_id_messages_errors() {
 
 #[tokio::test]
 async fn row_post_api_v1_conversations_id_messages_id_mark_read() {
-    let Talk { ann, bob, cleo, conversation, first, .. } = talk().await;
+    let Talk { server: _server, ann, bob, cleo, conversation, first, .. } = talk().await;
     let second = ann.says(conversation, "are you there?").await;
     let third = ann.says(conversation, "well").await;
     let mark = |message: i64| format!("{}mark_read/", one(conversation, message));
@@ -161,7 +161,7 @@ async fn row_post_api_v1_conversations_id_messages_id_mark_read() {
 
 #[tokio::test]
 async fn row_get_api_v1_conversations_id_messages_id() {
-    let Talk { ann, bob, cleo, conversation, first, .. } = talk().await;
+    let Talk { server: _server, ann, bob, cleo, conversation, first, .. } = talk().await;
     let shape = message(conversation, &ann, "hello", false, false);
     for person in [&ann, &bob] {
         let answer = person.get(&one(conversation, first)).await;
@@ -176,7 +176,7 @@ async fn row_get_api_v1_conversations_id_messages_id() {
 }
 
 async fn edits(method: &str) {
-    let Talk { ann, bob, cleo, conversation, first, .. } = talk().await;
+    let Talk { server: _server, ann, bob, cleo, conversation, first, .. } = talk().await;
     let path = one(conversation, first);
     let edited = ann.json(method, &path, &json!({ "content": " hello, bob ", "conversation": conversation })).await;
     must(&edited, 200, &message(conversation, &ann, "hello, bob", false, false));
@@ -201,21 +201,21 @@ async fn edits(method: &str) {
 #[tokio::test]
 async fn row_put_api_v1_conversations_id_messages_id() {
     edits("PUT").await;
-    let Talk { ann, conversation, first, .. } = talk().await;
+    let Talk { server: _server, ann, conversation, first, .. } = talk().await;
     must_refuse(&ann.put(&one(conversation, first), json!({})).await, "content", "Ce champ est obligatoire.");
 }
 
 #[tokio::test]
 async fn row_patch_api_v1_conversations_id_messages_id() {
     edits("PATCH").await;
-    let Talk { ann, conversation, first, .. } = talk().await;
+    let Talk { server: _server, ann, conversation, first, .. } = talk().await;
     let unchanged = ann.patch(&one(conversation, first), json!({})).await;
     must(&unchanged, 200, &message(conversation, &ann, "hello", false, false));
 }
 
 #[tokio::test]
 async fn row_delete_api_v1_conversations_id_messages_id() {
-    let Talk { ann, bob, cleo, conversation, first, .. } = talk().await;
+    let Talk { server: _server, ann, bob, cleo, conversation, first, .. } = talk().await;
     let second = ann.says(conversation, "stays").await;
     let path = one(conversation, first);
     must_tell(&bob.delete(&path).await, 403, FORBIDDEN);

@@ -12,7 +12,7 @@ const LAST: &str = "Page non valide.";
 
 /// A conversation with five messages, on a server with a name.
 struct Talk {
-    _server: Server,
+    server: Server,
     ann: Person,
     path: String,
     said: Vec<i64>,
@@ -27,7 +27,7 @@ async fn talk() -> Talk {
     for text in ["2", "3", "4", "5"] {
         said.push(ann.says(conversation, text).await);
     }
-    Talk { _server: server, ann, path, said }
+    Talk { server, ann, path, said }
 }
 
 /// The envelope, with links to these queries of the same list.
@@ -49,7 +49,7 @@ fn must_page(answer: &Response, path: &str, count: usize, next: Option<&str>, pr
 
 #[tokio::test]
 async fn form_bare_lists() {
-    let Talk { ann, path, said, .. } = talk().await;
+    let Talk { server: _server, ann, path, said, .. } = talk().await;
     let all = ann.get(&path).await;
     assert_eq!(ids(&all), said);
     assert_eq!(all.headers["x-total-count"], "5");
@@ -66,7 +66,7 @@ async fn form_bare_lists() {
 
 #[tokio::test]
 async fn form_pages() {
-    let Talk { ann, path, said, .. } = talk().await;
+    let Talk { server: _server, ann, path, said, .. } = talk().await;
     let page = |query: &str| {
         let (path, ann) = (format!("{path}{query}"), &ann);
         async move { ann.get(&path).await }
@@ -88,7 +88,7 @@ async fn form_pages() {
 
 #[tokio::test]
 async fn form_page_out_of_range() {
-    let Talk { ann, path, .. } = talk().await;
+    let Talk { server: _server, ann, path, .. } = talk().await;
     for query in ["?page=4&page_size=2", "?page=0&page_size=2", "?page=-1", "?page=x", "?page=99999999999999999999"] {
         let answer = ann.get(&format!("{path}{query}")).await;
         must_tell(&answer, 404, LAST);
@@ -102,7 +102,7 @@ async fn form_page_out_of_range() {
 
 #[tokio::test]
 async fn form_limit_and_offset() {
-    let Talk { ann, path, said, .. } = talk().await;
+    let Talk { server: _server, ann, path, said, .. } = talk().await;
     let first = ann.get(&format!("{path}?limit=2")).await;
     must_page(&first, &path, 5, Some("?limit=2&offset=2"), None, &said[..2]);
     let second = ann.get(&format!("{path}?limit=2&offset=2")).await;

@@ -68,7 +68,7 @@ async fn rule_who_may_message_whom() {
     let (ann, bob) = two(&strict).await;
     let body = json!({ "participant_id": bob.id, "message": "hello" });
     let refused = ann.post("/api/v1/conversations/", body).await;
-    must_tell(&refused, 403, "Vous n'avez pas la permission d'effectuer cette action.");
+    must(&refused, 403, r#"{"detail":"<text>"}"#);
 }
 
 #[tokio::test]
@@ -104,7 +104,12 @@ async fn rule_unblock() {
     ann.to("block", &bob).await;
     assert_eq!(ann.to("unblock", &bob).await.status, 200);
     must(&ann.get(MATCHES).await, 200, "[]");
-    assert_eq!(ids(&ann.get(POTENTIAL).await), [bob.id]);
+    // Who once matched is not proposed again; who never did is.
+    let cleo = grown(&server, "cleo").await;
+    ann.to("block", &cleo).await;
+    must(&ann.get(POTENTIAL).await, 200, "[]");
+    ann.to("unblock", &cleo).await;
+    assert_eq!(ids(&ann.get(POTENTIAL).await), [cleo.id]);
     assert_eq!(bob.to("like", &ann).await.json["is_match"], false, "both likes went with the block");
     assert_eq!(made(&ann.to("like", &bob).await), first);
 }

@@ -1,5 +1,6 @@
 //! Tokens, registering, logging out, changing the password: section 3.1 of the contract.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::StatusCode;
 
@@ -23,9 +24,9 @@ pub(super) const EMAIL_MAX: usize = 254;
 /// The operation judges how long it may be.
 const ANY: usize = usize::MAX;
 
-const TOKEN: &[Field] = &[Field::text("username", ANY).required(), Field::text("password", ANY).required()];
-const REFRESH: &[Field] = &[Field::text("refresh", ANY).required(), Field::boolean("rotate")];
-const REGISTER: &[Field] = &[
+pub(super) const TOKEN: &[Field] = &[Field::text("username", ANY).required(), Field::text("password", ANY).required()];
+pub(super) const REFRESH: &[Field] = &[Field::text("refresh", ANY).required(), Field::boolean("rotate")];
+pub(super) const REGISTER: &[Field] = &[
     Field::text("username", NAME_MAX).fitting(fits_username).required(),
     Field::text("password", ANY).required(),
     Field::text("password2", ANY).required(),
@@ -33,8 +34,8 @@ const REGISTER: &[Field] = &[
     Field::blank("first_name", NAME_MAX),
     Field::blank("last_name", NAME_MAX),
 ];
-const LOGOUT: &[Field] = &[Field::blank("refresh", ANY)];
-const CHANGE_PASSWORD: &[Field] = &[
+pub(super) const LOGOUT: &[Field] = &[Field::blank("refresh", ANY)];
+pub(super) const CHANGE_PASSWORD: &[Field] = &[
     Field::text("old_password", ANY).required(),
     Field::text("new_password", ANY).required(),
     Field::text("new_password2", ANY).required(),
@@ -67,14 +68,15 @@ async fn judge_password(
     Ok(())
 }
 
-#[derive(Serialize)]
-struct Pair {
+/// What is answered.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Pair {
     refresh: String,
     access: String,
 }
 
 pub(super) async fn token(call: Call) -> Answer {
-    let mut form = call.form(TOKEN);
+    let mut form = call.form();
     form.check()?;
     let (username, password) = (form.text_or_empty("username"), form.text_or_empty("password"));
     let (label, address) = (&call.client.label, call.client.address);
@@ -88,15 +90,16 @@ pub(super) async fn token(call: Call) -> Answer {
     }
 }
 
-#[derive(Serialize)]
-struct Refreshed {
+/// What is answered.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Refreshed {
     access: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<String>,
 }
 
 pub(super) async fn refresh(call: Call) -> Answer {
-    let mut form = call.form(REFRESH);
+    let mut form = call.form();
     form.check()?;
     let (token, rotate) = (form.text_or_empty("refresh"), form.boolean("rotate").unwrap_or(false));
     match sessions::refresh(&call.app, &token, rotate, &call.client.fingerprint, None).await {
@@ -109,8 +112,9 @@ pub(super) async fn refresh(call: Call) -> Answer {
     }
 }
 
-#[derive(Serialize)]
-struct Registered {
+/// What is answered.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Registered {
     username: String,
     email: String,
     first_name: String,
@@ -118,7 +122,7 @@ struct Registered {
 }
 
 pub(super) async fn register(call: Call) -> Answer {
-    let mut form = call.form(REGISTER);
+    let mut form = call.form();
     let mut text = |name| form.text_or_empty(name);
     let (username, password, again) = (text("username"), text("password"), text("password2"));
     let (email, first_name, last_name) = (text("email"), text("first_name"), text("last_name"));
@@ -136,7 +140,7 @@ pub(super) async fn register(call: Call) -> Answer {
 
 pub(super) async fn logout(call: Call) -> Answer {
     let actor = call.actor()?;
-    let mut form = call.form(LOGOUT);
+    let mut form = call.form();
     form.check()?;
     // They are gone even if the token that they show is not theirs to end.
     presence::not_here(&call.app, actor.user).await?;
@@ -152,7 +156,7 @@ pub(super) async fn logout(call: Call) -> Answer {
 
 pub(super) async fn change_password(call: Call) -> Answer {
     let actor = call.actor()?;
-    let mut form = call.form(CHANGE_PASSWORD);
+    let mut form = call.form();
     let mut text = |name| form.text_or_empty(name);
     let (old, new, again) = (text("old_password"), text("new_password"), text("new_password2"));
     judge_password(&call, &mut form, "new_password", &new, "").await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use warp::http::StatusCode;
@@ -127,6 +128,14 @@ fn no_match(message: &Sentence) -> Sentence {
 fn retry_after(mut response: Response, seconds: u64) -> Response {
     response.headers_mut().insert(RETRY_AFTER, seconds.into());
     response
+}
+
+/// Something was done, or refused, in a sentence.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the shape for the document; what is written out borrows its text")]
+pub(super) struct Said {
+    /// The sentence.
+    detail: String,
 }
 
 #[derive(Serialize)]

@@ -1,5 +1,6 @@
 //! Conversations: section 3.3 of the contract.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::StatusCode;
 
@@ -14,11 +15,13 @@ use crate::ops::{conversations, groups, messages};
 use crate::protocol::commands::{ConversationLeave, ConversationOpen, MessageSend};
 use crate::sentence;
 
-const CREATE: &[Field] = &[Field::integer("participant_id").required(), Field::text("message", usize::MAX).required()];
-const UPDATE: &[Field] = &[Field::boolean("is_active")];
+pub(super) const CREATE: &[Field] =
+    &[Field::integer("participant_id").required(), Field::text("message", usize::MAX).required()];
+pub(super) const UPDATE: &[Field] = &[Field::boolean("is_active")];
 
-#[derive(Serialize)]
-struct Root {
+/// What is answered.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Root {
     conversations: String,
     matches: String,
 }
@@ -39,7 +42,7 @@ pub(super) async fn list(call: Call) -> Answer {
 
 pub(super) async fn create(call: Call) -> Answer {
     let actor = call.actor()?;
-    let mut form = call.form(CREATE);
+    let mut form = call.form();
     form.check()?;
     let user = UserId(form.integer("participant_id").unwrap_or_default());
     let text = form.text_or_empty("message");
@@ -81,7 +84,7 @@ pub(super) async fn update(call: Call) -> Answer {
     let actor = call.actor()?;
     // Who may not see it is not told what is wrong with the fields.
     let found = conversations::listed(&call.app, actor, place(&call)).await?;
-    let mut form = call.form(UPDATE);
+    let mut form = call.form();
     form.check()?;
     let mut shown = Conversation::new(found, actor.user);
     if form.boolean("is_active") == Some(false) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::answers::FieldErrors;
 use super::body::{Body, python_type};
@@ -117,6 +117,49 @@ impl Field {
             _ => self,
         }
     }
+}
+
+impl Field {
+    /// Whether it must be there.
+    pub(super) fn is_required(&self) -> bool {
+        self.required
+    }
+
+    /// What it may be, for the document; none where it cannot be said.
+    pub(super) fn schema(&self, media: Media) -> Option<Value> {
+        let mut schema = match self.kind {
+            Kind::Text { max, blank, .. } => {
+                let mut text = json!({ "type": "string" });
+                if max < usize::MAX {
+                    text["maxLength"] = max.into();
+                }
+                if !blank {
+                    text["minLength"] = 1.into();
+                }
+                text
+            }
+            Kind::Integer => json!({ "type": "integer", "format": "int64" }),
+            Kind::Number => json!({ "type": "number" }),
+            Kind::Boolean => json!({ "type": "boolean" }),
+            Kind::Date => json!({ "type": "string", "format": "date" }),
+            Kind::Choice(words) => json!({ "type": "string", "enum": words }),
+            Kind::Texts { max } => {
+                json!({ "type": "array", "items": { "type": "string", "minLength": 1, "maxLength": max } })
+            }
+            Kind::File => return (media == Media::Json).then(|| json!({ "type": "null" })),
+        };
+        if self.nullable && media == Media::Json {
+            schema = json!({ "anyOf": [schema, { "type": "null" }] });
+        }
+        Some(schema)
+    }
+}
+
+/// How a body is written. A form has no null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Media {
+    Json,
+    Form,
 }
 
 /// What a request said, judged. A field that was not named is not in it.

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::StatusCode;
 
@@ -20,13 +21,13 @@ use crate::sentence;
 /// Most people who are ranked for a list of them.
 const PEOPLE_MAX: usize = 1000;
 
-const PREFERENCES: &[Field] = &[
+pub(super) const PREFERENCES: &[Field] = &[
     Field::integer("min_age"),
     Field::integer("max_age"),
     Field::integer("max_distance"),
     Field::choice("gender_preference", &["M", "F", "O", "A"]),
 ];
-const PERSON: &[Field] = &[Field::integer("user_id").required()];
+pub(super) const PERSON: &[Field] = &[Field::integer("user_id").required()];
 
 pub(super) async fn preferences(call: Call) -> Answer {
     let wanted = accounts::preferences(&call.app, call.actor()?).await?;
@@ -35,7 +36,7 @@ pub(super) async fn preferences(call: Call) -> Answer {
 
 pub(super) async fn update_preferences(call: Call) -> Answer {
     let actor = call.actor()?;
-    let mut form = call.form(PREFERENCES);
+    let mut form = call.form();
     form.check()?;
     let genders = form.text("gender_preference").map(|letter| match letter.as_str() {
         "M" => vec![Gender::Man],
@@ -67,7 +68,7 @@ pub(super) async fn potential_matches(call: Call) -> Answer {
 
 /// Whom a request is about.
 fn person(call: &Call) -> Result<UserId, Refusal> {
-    let mut form = call.form(PERSON);
+    let mut form = call.form();
     form.check()?;
     let user = UserId(form.integer("user_id").unwrap_or_default());
     if user == call.actor()?.user {
@@ -76,8 +77,9 @@ fn person(call: &Call) -> Result<UserId, Refusal> {
     Ok(user)
 }
 
-#[derive(Serialize)]
-struct Liked {
+/// What is answered.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Liked {
     detail: String,
     is_match: bool,
     #[serde(rename = "match", skip_serializing_if = "Option::is_none")]

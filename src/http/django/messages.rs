@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use warp::http::{Method, StatusCode};
+use warp::http::StatusCode;
 
 use super::Call;
 use super::answers::{Answer, FieldErrors, Refusal, done, json, no_content};
@@ -16,9 +16,9 @@ use crate::ops::{accounts, messages};
 use crate::protocol::commands::{MessageDelete, MessageEdit, MessageRead, MessageSend};
 use crate::sentence;
 
-const CREATE: &[Field] =
+pub(super) const CREATE: &[Field] =
     &[Field::integer("conversation"), Field::text("content", usize::MAX).required(), Field::file("attachment")];
-const PATCH: &[Field] =
+pub(super) const PATCH: &[Field] =
     &[Field::integer("conversation"), Field::text("content", usize::MAX), Field::file("attachment")];
 
 fn place(call: &Call) -> ConversationId {
@@ -64,7 +64,7 @@ async fn shown(call: &Call, actor: Actor, id: MessageId) -> Result<Message, Refu
 
 pub(super) async fn create(call: Call) -> Answer {
     let (actor, conversation) = (call.actor()?, place(&call));
-    let mut form = call.form(CREATE);
+    let mut form = call.form();
     form.check()?;
     same_place(&call, &form)?;
     let text = form.text_or_empty("content");
@@ -96,7 +96,7 @@ pub(super) async fn get(call: Call) -> Answer {
 pub(super) async fn update(call: Call) -> Answer {
     let (actor, conversation, id) = (call.actor()?, place(&call), MessageId(call.id(1)));
     let seq = messages::one(&call.app, actor, conversation, id).await?.seq;
-    let mut form = call.form(if call.method == Method::PATCH { PATCH } else { CREATE });
+    let mut form = call.form();
     form.check()?;
     same_place(&call, &form)?;
     if let Some(text) = form.text("content") {

@@ -13,6 +13,7 @@ mod matching;
 mod messages;
 mod negotiation;
 mod paging;
+mod schema;
 mod shapes;
 mod users;
 
@@ -21,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use warp::Buf;
 use warp::http::header::{ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, HeaderValue};
@@ -36,13 +38,17 @@ use crate::model::Actor;
 use crate::ops;
 use crate::ops::sessions;
 use crate::sentence;
-use answers::{Answer, Refusal, json};
+use answers::{Answer, Refusal, Said, json};
 use body::Body;
+
 use form::{Field, Form};
 use negotiation::Rendering;
+use paging::List;
+use shapes::{Conversation, Match, MatchUser, Message, Preferences, UserFull, UserPlaced};
 
 pub(super) use answers::{detail, no_such_path};
 pub(super) use negotiation::preflight;
+pub use schema::document;
 
 /// What can be called at one path.
 struct Endpoint {
@@ -65,19 +71,30 @@ enum Access {
     Needed,
 }
 
-/// A method, and what does it.
+/// A method, what does it, what it may be told and what it answers.
 struct Verb {
     method: Method,
     work: fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>,
+    takes: &'static [Field],
+    status: u16,
+    gives: fn(&mut SchemaGenerator) -> Schema,
 }
 
 macro_rules! endpoints {
-    ($($path:literal $name:literal $access:ident { $($method:ident $work:path),+ $(,)? })*) => {
+    ($($path:literal $name:literal $access:ident {
+        $($method:ident $work:path $([$takes:path])? => $status:literal $gives:ty),+ $(,)?
+    })*) => {
         const ENDPOINTS: &[Endpoint] = &[$(Endpoint {
             path: $path,
             name: $name,
             access: Access::$access,
-            verbs: &[$(Verb { method: Method::$method, work: |call| Box::pin($work(call)) }),+],
+            verbs: &[$(Verb {
+                method: Method::$method,
+                work: |call| Box::pin($work(call)),
+                takes: { const TAKES: &[&[Field]] = &[$($takes,)? &[]]; TAKES[0] },
+                status: $status,
+                gives: |schemas| schemas.subschema_for::<$gives>(),
+            }),+],
         }),*];
 
         /// Each method of each path, in the order of the contract.
@@ -86,37 +103,61 @@ macro_rules! endpoints {
 }
 
 endpoints! {
-    "/api/token/" "Token Obtain Pair" Open { POST accounts::token }
-    "/api/token/refresh/" "Token Refresh" Open { POST accounts::refresh }
-    "/api/v1/auth/register/" "Register" Shown { POST accounts::register }
-    "/api/v1/auth/logout/" "Logout" Needed { POST accounts::logout }
-    "/api/v1/auth/profile/" "Profile" Needed { GET users::own, PUT users::update, PATCH users::update }
-    "/api/v1/auth/users/<id>/" "User Detail" Needed { GET users::other }
+    "/api/token/" "Token Obtain Pair" Open { POST accounts::token [accounts::TOKEN] => 200 accounts::Pair }
+    "/api/token/refresh/" "Token Refresh" Open { POST accounts::refresh [accounts::REFRESH] => 200 accounts::Refreshed }
+    "/api/v1/auth/register/" "Register" Shown {
+        POST accounts::register [accounts::REGISTER] => 201 accounts::Registered
+    }
+    "/api/v1/auth/logout/" "Logout" Needed { POST accounts::logout [accounts::LOGOUT] => 200 Said }
+    "/api/v1/auth/profile/" "Profile" Needed {
+        GET users::own => 200 UserFull,
+        PUT users::update [users::PROFILE] => 200 UserPlaced,
+        PATCH users::update [users::PROFILE] => 200 UserPlaced,
+    }
+    "/api/v1/auth/users/<id>/" "User Detail" Needed { GET users::other => 200 UserFull }
     "/api/v1/auth/change-password/" "Change Password" Needed {
-        PUT accounts::change_password, PATCH accounts::change_password
+        PUT accounts::change_password [accounts::CHANGE_PASSWORD] => 200 Said,
+        PATCH accounts::change_password [accounts::CHANGE_PASSWORD] => 200 Said,
     }
-    "/api/v1/auth/update-status/" "Update Status" Needed { POST users::here }
-    "/api/v1/" "Api Root" Needed { GET conversations::root }
-    "/api/v1/conversations/" "Conversation List" Needed { GET conversations::list, POST conversations::create }
+    "/api/v1/auth/update-status/" "Update Status" Needed { POST users::here => 200 Said }
+    "/api/v1/" "Api Root" Needed { GET conversations::root => 200 conversations::Root }
+    "/api/v1/conversations/" "Conversation List" Needed {
+        GET conversations::list => 200 List<Conversation>,
+        POST conversations::create [conversations::CREATE] => 201 Conversation,
+    }
     "/api/v1/conversations/<id>/" "Conversation Instance" Needed {
-        GET conversations::get, PUT conversations::update, PATCH conversations::update, DELETE conversations::delete
+        GET conversations::get => 200 Conversation,
+        PUT conversations::update [conversations::UPDATE] => 200 Conversation,
+        PATCH conversations::update [conversations::UPDATE] => 200 Conversation,
+        DELETE conversations::delete => 204 (),
     }
-    "/api/v1/conversations/<id>/leave/" "Leave" Needed { DELETE conversations::leave }
-    "/api/v1/conversations/<id>/messages/" "Message List" Needed { GET messages::list, POST messages::create }
+    "/api/v1/conversations/<id>/leave/" "Leave" Needed { DELETE conversations::leave => 200 Said }
+    "/api/v1/conversations/<id>/messages/" "Message List" Needed {
+        GET messages::list => 200 List<Message>,
+        POST messages::create [messages::CREATE] => 201 Message,
+    }
     "/api/v1/conversations/<id>/messages/<id>/" "Message Instance" Needed {
-        GET messages::get, PUT messages::update, PATCH messages::update, DELETE messages::delete
+        GET messages::get => 200 Message,
+        PUT messages::update [messages::CREATE] => 200 Message,
+        PATCH messages::update [messages::PATCH] => 200 Message,
+        DELETE messages::delete => 204 (),
     }
-    "/api/v1/conversations/<id>/messages/<id>/mark_read/" "Mark Read" Needed { POST messages::mark_read }
+    "/api/v1/conversations/<id>/messages/<id>/mark_read/" "Mark Read" Needed { POST messages::mark_read => 200 Said }
     "/api/v1/matching/preferences/" "User Preference" Needed {
-        GET matching::preferences, PUT matching::update_preferences, PATCH matching::update_preferences
+        GET matching::preferences => 200 Preferences,
+        PUT matching::update_preferences [matching::PREFERENCES] => 200 Preferences,
+        PATCH matching::update_preferences [matching::PREFERENCES] => 200 Preferences,
     }
-    "/api/v1/matching/potential-matches/" "Potential Matches" Needed { GET matching::potential_matches }
-    "/api/v1/matching/like/" "Like User" Needed { POST matching::like }
-    "/api/v1/matching/unlike/" "Unlike User" Needed { POST matching::unlike }
-    "/api/v1/matching/block/" "Block User" Needed { POST matching::block }
-    "/api/v1/matching/unblock/" "Unblock User" Needed { POST matching::unblock }
-    "/api/v1/matches/" "Match List" Needed { GET matching::matches }
-    "/api/v1/matches/<id>/" "Match Instance" Needed { GET matching::one_match }
+    "/api/v1/matching/potential-matches/" "Potential Matches" Needed {
+        GET matching::potential_matches => 200 List<MatchUser>
+    }
+    "/api/v1/matching/like/" "Like User" Needed { POST matching::like [matching::PERSON] => 201 matching::Liked }
+    "/api/v1/matching/unlike/" "Unlike User" Needed { POST matching::unlike [matching::PERSON] => 200 Said }
+    "/api/v1/matching/block/" "Block User" Needed { POST matching::block [matching::PERSON] => 200 Said }
+    "/api/v1/matching/unblock/" "Unblock User" Needed { POST matching::unblock [matching::PERSON] => 200 Said }
+    "/api/v1/matches/" "Match List" Needed { GET matching::matches => 200 List<Match> }
+    "/api/v1/matches/<id>/" "Match Instance" Needed { GET matching::one_match => 200 Match }
+    "/api/schema/" "Schema" Open { GET schema::get => 200 schema::OpenApi }
 }
 
 /// The paths at and below which a suffix `.json` is understood.
@@ -130,7 +171,8 @@ struct Call {
     /// Who asks, where that is known.
     shown: Option<Actor>,
     language: Language,
-    method: Method,
+    /// What the body may say.
+    takes: &'static [Field],
     /// The numbers in the path, from the left.
     ids: Vec<i64>,
     path: String,
@@ -149,8 +191,8 @@ impl Call {
     }
 
     /// The fields of the body, judged.
-    fn form(&self, fields: &'static [Field]) -> Form {
-        Form::judge(fields, &self.body)
+    fn form(&self) -> Form {
+        Form::judge(self.takes, &self.body)
     }
 
     fn asked(&self, name: &str) -> Option<&str> {
@@ -230,7 +272,7 @@ where
         }
     };
     let (client, path, query) = (parts.client, parts.path, body::pairs(parts.query.as_bytes()));
-    work(verb, Call { app, client, shown, language, method: asked, ids, path, query, body: Arc::new(body) }).await
+    work(verb, Call { app, client, shown, language, takes: verb.takes, ids, path, query, body: Arc::new(body) }).await
 }
 
 /// Does what was asked. What another transaction overtook is done again as a whole, as for the WebSocket.

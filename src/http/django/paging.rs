@@ -1,5 +1,6 @@
 //! Lists: whole by default, up to a limit; in pages for clients that ask for them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -37,8 +38,19 @@ pub(super) struct Slice {
     pub(super) limit: i64,
 }
 
-#[derive(Serialize)]
-struct Envelope<T> {
+/// A list: bare, or in pages.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum List<T> {
+    /// The default.
+    Whole(Vec<T>),
+    /// Where pages were asked for.
+    Paged(Envelope<T>),
+}
+
+/// A page of a list.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Envelope<T> {
     count: i64,
     next: Option<String>,
     previous: Option<String>,
@@ -79,15 +91,15 @@ impl Slice {
 
     /// The answer with these items.
     pub(super) fn answer<T: Serialize>(&self, call: &Call, results: Vec<T>) -> Response {
-        let mut response = match self.wanted {
-            Wanted::All => json(StatusCode::OK, &results),
+        let list = match self.wanted {
+            Wanted::All => List::Whole(results),
             Wanted::Page { number, size } => {
                 let next = number.saturating_mul(size) < self.total;
                 let next = next.then(|| call.link(&[("page", Some(number + 1))]));
                 // The link to the first page does not name it.
                 let before = Some(number - 1).filter(|before| *before > 1);
                 let previous = (number > 1).then(|| call.link(&[("page", before)]));
-                json(StatusCode::OK, &Envelope { count: self.total, next, previous, results })
+                List::Paged(Envelope { count: self.total, next, previous, results })
             }
             Wanted::Window { offset, limit } => {
                 let link =
@@ -95,9 +107,10 @@ impl Slice {
                 let next = offset.saturating_add(limit);
                 let next = (next < self.total).then(|| link(next));
                 let previous = (offset > 0).then(|| link((offset - limit).max(0)));
-                json(StatusCode::OK, &Envelope { count: self.total, next, previous, results })
+                List::Paged(Envelope { count: self.total, next, previous, results })
             }
         };
+        let mut response = json(StatusCode::OK, &list);
         response.headers_mut().insert(TOTAL_COUNT, self.total.into());
         response
     }

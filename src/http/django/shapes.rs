@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::{self, ConversationId, Gender, MatchId, MessageId, Micros, OwnProfile, Presence, Profile, UserId};
 
 /// An account in full: the caller's own, or what the caller may see of another.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct UserFull {
     id: UserId,
     username: String,
@@ -26,7 +27,7 @@ pub(super) struct UserFull {
 }
 
 /// An interest with the number that all users share.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Interest {
     id: i64,
     name: String,
@@ -79,7 +80,7 @@ impl UserFull {
 }
 
 /// What a change of the own profile answers: the account, and where it is, as coarsely as that is kept.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct UserPlaced {
     #[serde(flatten)]
     pub(super) user: UserFull,
@@ -88,7 +89,7 @@ pub(super) struct UserPlaced {
 }
 
 /// Whom somebody looks for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Preferences {
     min_age: i64,
     max_age: i64,
@@ -115,7 +116,7 @@ impl From<model::Preferences> for Preferences {
 }
 
 /// A user in passing.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(super) struct UserMini {
     id: UserId,
     username: String,
@@ -129,7 +130,7 @@ impl UserMini {
 }
 
 /// Somebody one might like, or has matched.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MatchUser {
     id: UserId,
     username: String,
@@ -166,7 +167,7 @@ impl From<Profile> for MatchUser {
 }
 
 /// A match, as one of the two sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Match {
     id: MatchId,
     created_at: String,
@@ -182,7 +183,7 @@ impl From<model::Match> for Match {
 }
 
 /// A message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Message {
     id: MessageId,
     conversation: ConversationId,
@@ -224,7 +225,7 @@ impl Message {
 }
 
 /// A conversation, as one of its members sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Conversation {
     id: ConversationId,
     participants: Vec<UserMini>,

@@ -17,7 +17,7 @@ use crate::sentence;
 /// Longest name of a place, in characters.
 const LOCATION_MAX: usize = 100;
 
-const PROFILE: &[Field] = &[
+pub(super) const PROFILE: &[Field] = &[
     Field::text("username", NAME_MAX).fitting(fits_username),
     Field::blank("email", EMAIL_MAX).fitting(fits_email),
     Field::blank("first_name", NAME_MAX),
@@ -46,7 +46,7 @@ async fn full(call: &Call, actor: Actor) -> Result<UserFull, Refusal> {
 
 pub(super) async fn update(call: Call) -> Answer {
     let actor = call.actor()?;
-    let mut form = call.form(PROFILE);
+    let mut form = call.form();
     form.check()?;
     let place = placed(&call, actor, &form).await?;
     let birth_date = if form.is_null("date_of_birth") { Some(String::new()) } else { form.text("date_of_birth") };

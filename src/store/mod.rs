@@ -143,7 +143,7 @@ impl Store {
     /// judges in a later statement, which sees all that was committed while it waited.
     pub async fn begin(&self) -> Result<Tx> {
         let (conn, begin) = match self {
-            Store::Sqlite(sqlite) => (Conn::Sqlite(sqlite.writer().await), "BEGIN IMMEDIATE"),
+            Store::Sqlite(sqlite) => (Conn::Sqlite(sqlite.writer().await?), "BEGIN IMMEDIATE"),
             Store::Postgres(postgres) => {
                 (Conn::Postgres(postgres.writer().await?), "BEGIN ISOLATION LEVEL READ COMMITTED")
             }

@@ -108,11 +108,11 @@ pub(super) type Told = Arc<dyn Fn(Vec<Written>) + Send + Sync>;
 async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, batch_max: usize, told: Told) {
     let mut waiting = Vec::new();
     let mut broken = Broken::default();
-    // The first is taken before the writer is asked for, the others once it is there: they gathered meanwhile.
+    // The first is taken before the writer is asked for, the others once it is there: they gathered meanwhile. Where it
+    // does not come they are refused together, or each would wait as long again.
     while jobs.recv_many(&mut waiting, 1).await > 0 {
         let began = store.begin().await;
         while waiting.len() < batch_max
-            && began.is_ok()
             && let Ok(job) = jobs.try_recv()
         {
             waiting.push(job);

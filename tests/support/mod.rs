@@ -10,6 +10,7 @@
 pub mod by_hand;
 pub mod checker;
 pub mod client;
+pub mod cluster;
 pub mod device;
 pub mod flood;
 pub mod http;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::cluster::{Cluster, open};
+use support::proxy::Weather;
 use support::{Client, in_time};
 
 /// Says a text and waits until the other one has it, however it comes. Answers how long the reply and the message took.
@@ -267,5 +268,32 @@ async fn limits_of_a_user_hold_over_all_nodes() {
     assert_eq!(sockets[0].expect_close().await.code, 4004);
     for socket in &mut sockets[1..] {
         socket.command("ping", json!({})).await;
+    }
+}
+
+/// What a user may do so many times an hour is asked of Redis, which may take its time; nobody's rows are locked meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transaction_is_open_while_redis_is_asked_for_a_rate() {
+    const LEFT_OPEN: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'duet' \
+        AND state LIKE 'idle in transaction%' AND clock_timestamp() - state_change > interval '200 ms'";
+    let settings = [("likes-per-hour", "9"), ("direct-per-hour", "9"), ("redis-wait-ms", "1500"), ("deaf-ms", "9000")];
+    let cluster = Cluster::start(2, &settings).await;
+    let (mut ann, mut bob, mut carol) =
+        (cluster.user(0, "ann").await, cluster.user(0, "bob").await, cluster.user(0, "carol").await);
+    let mut database = cluster.server.database().reader().await;
+    cluster.to_redis[0].set(Weather { silent: true, ..Weather::default() });
+    let begun = Instant::now();
+    let liked = ann.say("like.add", json!({ "user": bob.user })).await;
+    let opened = bob.say("conversation.open", json!({ "user": carol.user })).await;
+    let reported = carol.say("report.send", json!({ "user": ann.user, "reason": "spam" })).await;
+    while begun.elapsed() < Duration::from_secs(1) {
+        assert_eq!(database.number("count(*)", LEFT_OPEN).await, 0, "a transaction waits for Redis");
+        // Before the next look.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for (client, asked) in [(&mut ann, liked), (&mut bob, opened), (&mut carol, reported)] {
+        let reply = client.reply(asked).await;
+        assert_eq!(reply["ok"], true, "without Redis a node allows its share: {reply}");
+        assert!(begun.elapsed() > Duration::from_secs(1), "Redis was not asked, so nothing was shown");
     }
 }

@@ -13,6 +13,7 @@ pub mod copy;
 pub mod ending;
 pub mod inbox;
 pub mod messages;
+mod outage;
 pub mod pairs;
 pub mod postgres;
 pub mod reports;
@@ -260,7 +261,7 @@ impl From<sqlx::Error> for Error {
         let known = match &cause {
             sqlx::Error::PoolTimedOut => Some(Error::busy()),
             sqlx::Error::Io(error) => {
-                tracing::warn!(%error, "the database does not answer");
+                outage::complain(|left_out| tracing::warn!(%error, left_out, "the database does not answer"));
                 Some(Error::busy())
             }
             sqlx::Error::Database(error) => match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {

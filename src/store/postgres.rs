@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, PgConnection};
 
 use super::Use;
 use super::serving::Serving;
+use super::{Use, outage};
 use crate::config::{Config, ms};
 use crate::error::Result;
 use crate::planted::{self, Fault};
@@ -248,7 +249,7 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
         // Not serialisable, deadlock, unique violation: somebody else was faster.
         "40001" | "40P01" | "23505" => Some(Error::overtaken()),
         "53100" => {
-            tracing::error!("the disk of the database is full");
+            outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));
             busy("The server cannot write now: its disk is full. Nothing was changed.")
         }
         // A lock was waited for in vain.
@@ -256,7 +257,8 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
         "57014" => busy("The query took too long. Ask for less."),
         // Too many connections, out of memory and the like; shutting down, starting up; the connection failed.
         code if code.starts_with("53") || ends_connection(code) => {
-            tracing::warn!(code, message = error.message(), "the database refuses");
+            let message = error.message();
+            outage::complain(|left_out| tracing::warn!(code, message, left_out, "the database refuses"));
             Some(Error::busy())
         }
         _ => None,

@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::Use;
+use super::{Use, outage};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 
@@ -199,7 +199,7 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Option<Error> {
         9 => Some(Error::new(ErrorCode::Busy, "The query took too long. Ask for less.")),
         // Full.
         13 => {
-            tracing::error!("the disk of the database is full");
+            outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));
             Some(Error::new(ErrorCode::Busy, "The server cannot write now: its disk is full. Nothing was changed."))
         }
         _ => None,

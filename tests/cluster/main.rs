@@ -297,3 +297,36 @@ async fn no_transaction_is_open_while_redis_is_asked_for_a_rate() {
         assert!(begun.elapsed() > Duration::from_secs(1), "Redis was not asked, so nothing was shown");
     }
 }
+
+/// The row that tells of a commit is stamped before it. Of one that comes to light later than any sweep looks back, and
+/// whose answer was lost, the others hear when its client repeats it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_came_to_light_too_late_is_told_when_it_is_repeated() {
+    const SLOW_COMMIT: &str = "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS \
+            $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$; \
+        CREATE CONSTRAINT TRIGGER late AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED \
+            FOR EACH ROW WHEN (NEW.text = 'late') EXECUTE FUNCTION wait()";
+    let cluster = Cluster::start(2, &[("sweep-overlap-ms", "200")]).await;
+    cluster.server.database().writer().await.execute(SLOW_COMMIT).await;
+    let (mut ann, mut bob, mut carol) =
+        (cluster.user(0, "ann").await, cluster.user(0, "bob").await, cluster.user(1, "carol").await);
+    let group = json!({ "title": "three", "members": [bob.user, carol.user] });
+    let group = ann.command("conversation.create", group).await["id"].clone();
+    let send = |text: &str| json!({ "conversation": group, "text": text, "client_key": text });
+    ann.command("message.send", send("in time")).await;
+    bob.expect_message("in time").await;
+    carol.expect_message("in time").await;
+
+    cluster.to_postgres[0].set(Weather { loses_commits: true, ..Weather::default() });
+    assert_eq!(ann.refused("message.send", send("late")).await["code"], "unknown_outcome");
+    cluster.to_postgres[0].heal();
+    ann.expect_close().await;
+    let mut ann = ann.connect_again().await;
+    let repeated = ann.command("message.send", send("late")).await;
+    let begun = Instant::now();
+    bob.expect_message("late").await;
+    carol.expect_message("late").await;
+    assert!(begun.elapsed() < Duration::from_millis(2_500), "one sweep");
+    let written = cluster.server.database().reader().await.number("seq", "FROM messages WHERE text = 'late'").await;
+    assert_eq!(repeated["seq"], written, "it is the one that had been committed");
+}

@@ -12,7 +12,6 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
 
-use super::Use;
 use super::serving::Serving;
 use super::{Use, outage};
 use crate::config::{Config, ms};
@@ -127,7 +126,7 @@ impl Postgres {
         let mut first = tokio::time::timeout(START_WAIT, patient.connect())
             .await
             .map_err(|_| format!("no answer from {shown} within {} s", START_WAIT.as_secs()))?
-            .map_err(|cause| format!("cannot open {shown}: {cause}"))?;
+            .map_err(|cause| format!("cannot open {shown}: {cause}{}", advice(&cause)))?;
         check(&mut first, &shown, config.allow_unsafe_durability).await?;
         let serving = match how {
             Use::Beside => None,
@@ -186,6 +185,15 @@ fn options(config: &Config) -> std::result::Result<PgConnectOptions, String> {
 fn shown(options: &PgConnectOptions) -> String {
     let name = options.get_database().unwrap_or_else(|| options.get_username());
     format!("postgres://{}:{}/{name}", options.get_host(), options.get_port())
+}
+
+/// What to do about a connection that was not made.
+fn advice(cause: &sqlx::Error) -> &'static str {
+    // The libraries tell what is wrong with a certificate in words only.
+    match cause.to_string().contains("certificate") {
+        true => "; name the file of the authority that you trust as sslrootcert in --database-url",
+        false => "",
+    }
 }
 
 fn pool(size: u32, wait: Duration) -> PgPoolOptions {

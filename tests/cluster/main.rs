@@ -6,6 +6,7 @@
     reason = "a story that cannot go on fails, and what was measured belongs to the proof"
 )]
 
+mod encrypted;
 mod power;
 mod storm;
 #[path = "../support/mod.rs"]

@@ -8,6 +8,7 @@
 )]
 
 pub mod by_hand;
+pub mod certificates;
 pub mod checker;
 pub mod client;
 pub mod cluster;

@@ -10,9 +10,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::catalogue::Sentence;
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Actor, Micros, SessionId, UserId};
+use crate::sentence;
 
 mod pool;
 mod secret;
@@ -27,11 +29,6 @@ const TOKEN_MAX: usize = 2048;
 const COMMON_RANK: usize = 3000;
 /// A password that a guesser who knows the lists has in this many tries is common too ("aaaaaaaa", "abcdefgh").
 const COMMON_GUESSES: u64 = 10_000;
-
-/// The text of a password that anybody would guess.
-pub const TOO_COMMON: &str = "This password is too common.";
-/// The text of a password that is too short.
-pub const TOO_SHORT: &str = "This password is too short.";
 
 /// Microseconds in a second.
 pub const SECOND: Micros = 1_000_000;
@@ -100,12 +97,12 @@ pub enum TokenFault {
 
 impl TokenFault {
     /// The sentence.
-    pub fn sentence(self) -> &'static str {
+    pub fn sentence(self) -> Sentence {
         match self {
-            TokenFault::Invalid => "Token is invalid",
-            TokenFault::Expired => "Token is expired",
-            TokenFault::WrongType => "Token has wrong type",
-            TokenFault::Ended => "Token is blacklisted",
+            TokenFault::Invalid => sentence!("token-invalid"),
+            TokenFault::Expired => sentence!("token-expired"),
+            TokenFault::WrongType => sentence!("token-wrong-type"),
+            TokenFault::Ended => sentence!("token-ended"),
         }
     }
 }
@@ -204,11 +201,11 @@ impl Auth {
     pub async fn judge(&self, password: &str, username: &str) -> Result<()> {
         self.check_size(password)?;
         if password.chars().count() < self.password_min {
-            return Err(Error::field("password", TOO_SHORT));
+            return Err(Error::field("password", sentence!("password-short", min = self.password_min)));
         }
         let (password, username) = (password.to_owned(), username.to_owned());
         match self.pool.run(move || is_common(&password, &username)).await? {
-            true => Err(Error::field("password", TOO_COMMON)),
+            true => Err(Error::field("password", sentence!("password-common"))),
             false => Ok(()),
         }
     }

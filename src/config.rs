@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::catalogue::Language;
+
 mod values;
 
 pub use values::{ContactPolicy, List, SECRET_MIN, Secret, ServiceUrl, Text};
@@ -73,6 +75,8 @@ settings! {
     operator_listen: Text = "", "address:port";
     /// What is logged: error, warn, info, debug or trace, also by module.
     log: Text = "info", "filter";
+    /// What the Django endpoints say to a client whose Accept-Language names neither: fr or en.
+    language: Language = "fr", "fr or en";
     /// Key that signs tokens, at least 32 bytes; empty: generated in the data directory.
     secret: Secret = "", "text";
     /// A former key that still verifies tokens.
@@ -86,6 +90,8 @@ settings! {
     refresh_token_s: i64 = "604800", "seconds";
     /// How long a session lives at most, however often it is renewed.
     session_max_s: i64 = "31536000", "seconds";
+    /// How long somebody without a socket counts as here after they said so over REST.
+    rest_online_s: i64 = "300", "seconds";
     /// How long before its end an access token is announced as expiring.
     expiry_notice_s: i64 = "60", "seconds";
     /// How long after a rotation the same client gets the same refresh token again.

@@ -1,12 +1,14 @@
 //! One error for every operation, seen three ways: a stable `code` on the wire, an HTTP status, and whether trying
 //! again can help. Close codes, which end a socket, are the second and smaller table.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{Language, Sentence};
+use crate::sentence;
 
 /// What an operation returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -62,7 +64,7 @@ pub struct Error {
     /// The stable name.
     pub code: ErrorCode,
     /// A sentence for people.
-    pub message: Cow<'static, str>,
+    pub message: Sentence,
     /// The path of the field at fault, such as `members[2]`.
     pub field: Option<String>,
     /// How long to wait before the same command can succeed.
@@ -73,49 +75,51 @@ pub struct Error {
 
 impl Error {
     /// A refusal with a sentence for people.
-    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Error {
-        Error { code, message: message.into(), field: None, retry_after: None, overtaken: false }
+    pub fn new(code: ErrorCode, message: Sentence) -> Error {
+        Error { code, message, field: None, retry_after: None, overtaken: false }
     }
 
     /// The object does not exist for this reader. One text for unknown, hidden and blocked, so that they look alike.
     pub fn not_found(what: &'static str) -> Error {
-        Error::new(ErrorCode::NotFound, format!("No such {what}."))
+        Error::new(ErrorCode::NotFound, sentence!("no-such", what = what))
     }
 
     /// A field has a value that cannot be taken.
-    pub fn field(field: impl Into<String>, why: impl Into<Cow<'static, str>>) -> Error {
+    pub fn field(field: impl Into<String>, why: Sentence) -> Error {
         Error { field: Some(field.into()), ..Error::new(ErrorCode::InvalidField, why) }
     }
 
     /// A text or list is over its limit; `unit` is `characters`, `items` or the like.
     pub fn too_long(field: impl Into<String>, max: usize, unit: &str) -> Error {
-        Error { field: Some(field.into()), ..Error::new(ErrorCode::TooLong, format!("At most {max} {unit}.")) }
+        Error {
+            field: Some(field.into()),
+            ..Error::new(ErrorCode::TooLong, sentence!("at-most", max = max, unit = unit))
+        }
     }
 
     /// Seen, but not allowed.
-    pub fn forbidden(why: impl Into<Cow<'static, str>>) -> Error {
+    pub fn forbidden(why: Sentence) -> Error {
         Error::new(ErrorCode::Forbidden, why)
     }
 
     /// Too fast; `wait` is how long until the next one passes.
     pub fn rate_limited(wait: Duration) -> Error {
-        Error { retry_after: Some(wait), ..Error::new(ErrorCode::RateLimited, "Too fast. Wait and try again.") }
+        Error { retry_after: Some(wait), ..Error::new(ErrorCode::RateLimited, sentence!("too-fast")) }
     }
 
     /// The server cannot take it now and changed nothing.
     pub fn busy() -> Error {
-        Error::new(ErrorCode::Busy, "The server is busy. Try again in a moment.")
+        Error::new(ErrorCode::Busy, sentence!("busy"))
     }
 
     /// Another transaction changed the same at the same time and was faster; nothing was changed.
     pub fn overtaken() -> Error {
-        let text = "Others are changing the same at this moment. Try again.";
-        Error { overtaken: true, ..Error::new(ErrorCode::Busy, text) }
+        Error { overtaken: true, ..Error::new(ErrorCode::Busy, sentence!("overtaken")) }
     }
 
     /// The commit was sent and its answer never came.
     pub fn unknown_outcome() -> Error {
-        Error::new(ErrorCode::UnknownOutcome, "The outcome is not known. Send it again with the same client_key.")
+        Error::new(ErrorCode::UnknownOutcome, sentence!("unknown-outcome"))
     }
 
     /// A fault of ours. The cause goes to the log under a number, and only the number to the client.
@@ -125,13 +129,13 @@ impl Error {
         let _ = getrandom::fill(&mut bytes);
         let incident = u32::from_be_bytes(bytes);
         tracing::error!(incident = format!("{incident:08x}"), %cause, "internal error");
-        Error::new(ErrorCode::Internal, format!("A fault of the server; its log has it as {incident:08x}."))
+        Error::new(ErrorCode::Internal, sentence!("internal", incident = format!("{incident:08x}")))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code.as_str(), self.message)
+        write!(f, "{}: {}", self.code.as_str(), self.message.told_in(Language::English))
     }
 }
 
@@ -141,7 +145,7 @@ impl std::error::Error for Error {}
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ErrorBody<'a> {
     code: ErrorCode,
-    message: &'a str,
+    message: String,
     retryable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
@@ -149,11 +153,12 @@ pub struct ErrorBody<'a> {
     retry_after_ms: Option<u64>,
 }
 
-impl<'a> From<&'a Error> for ErrorBody<'a> {
-    fn from(error: &'a Error) -> Self {
+impl<'a> ErrorBody<'a> {
+    /// An error in a language.
+    pub fn new(error: &'a Error, language: Language) -> ErrorBody<'a> {
         ErrorBody {
             code: error.code,
-            message: &error.message,
+            message: error.message.told_in(language),
             retryable: error.code.retryable(),
             field: error.field.as_deref(),
             retry_after_ms: error.retry_after.map(|wait| wait.as_millis().max(1) as u64),

@@ -180,7 +180,7 @@ pub async fn resume(
     input: Resume,
 ) -> Result<Resumed> {
     if input.conversations.len() > config.cursors_max {
-        return Err(Error::too_long("conversations", config.cursors_max, "cursors a frame; send several frames"));
+        return Err(Error::too_long("conversations", config.cursors_max, "conversations"));
     }
     let user = socket.actor.user;
     let mut conn = store.read().await?;

@@ -2,6 +2,7 @@
 //! that another process wrote, and closes the sockets whose sessions ended (`feed/sessions.rs`, `feed/sweep.rs`).
 
 use crate::auth::Auth;
+use crate::catalogue::Language;
 use crate::clock::machine;
 use crate::config::Config;
 use crate::error::Error;
@@ -17,7 +18,7 @@ const COPY_STATEMENT_MS: u64 = 3_600_000;
 type Said = std::result::Result<String, String>;
 
 fn said(error: Error) -> String {
-    error.message.into_owned()
+    error.message.told_in(Language::English)
 }
 
 /// Brings the database up to date.

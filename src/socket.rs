@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::catalogue::Language;
 use crate::config::ms;
 use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::feed;
@@ -40,6 +41,8 @@ pub struct SocketStart {
     pub bearer: Option<String>,
     /// Which client this is, as far as a server can tell: to answer its own retry alike.
     pub client: String,
+    /// What it likes to be told errors in.
+    pub language: Language,
     /// Its place among the connections of its address.
     pub permit: Permit,
     /// Cancelled when the server goes away.
@@ -76,16 +79,17 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
         refusals: 0,
         replies: Vec::new(),
         client: start.client,
+        language: start.language,
         app: Arc::clone(&app),
     };
     let end = match Box::pin(hello(&app, &socket, &authenticated)).await {
         Ok(hello) => {
-            session.replies.push(encode_reply(id.as_ref(), &Ok(hello)));
+            session.replies.push(encode_reply(id.as_ref(), start.language, &Ok(hello)));
             ops::presence::came(&app, authenticated.actor);
             session.serve(&mut stream, &start.draining).await
         }
         Err(error) => {
-            session.replies.push(encode_reply::<()>(id.as_ref(), &Err(error)));
+            session.replies.push(encode_reply::<()>(id.as_ref(), start.language, &Err(error)));
             let _ = session.write(&mut stream).await;
             CloseCode::Restarted.into()
         }
@@ -133,6 +137,7 @@ struct Session {
     bad_frames: u32,
     refusals: u32,
     client: String,
+    language: Language,
 }
 
 impl Session {
@@ -235,7 +240,7 @@ impl Session {
             }
             Err(error) => {
                 self.bad_frames += 1;
-                self.replies.push(encode_reply::<()>(id.as_ref(), &Err(error)));
+                self.replies.push(encode_reply::<()>(id.as_ref(), self.language, &Err(error)));
                 let bad_frames_max = self.app.config.bad_frames;
                 match bad_frames_max > 0 && self.bad_frames > bad_frames_max {
                     true => Err(CloseCode::TooManyErrors.into()),
@@ -248,7 +253,7 @@ impl Session {
     fn refuse(&mut self, id: Option<Option<&CommandId>>, wait: Duration) -> std::result::Result<Option<Due>, End> {
         self.refusals += 1;
         if let Some(id) = id {
-            self.replies.push(encode_reply::<()>(id, &Err(Error::rate_limited(wait))));
+            self.replies.push(encode_reply::<()>(id, self.language, &Err(Error::rate_limited(wait))));
         }
         let refusals_max = self.app.config.flood_refusals;
         match refusals_max > 0 && self.refusals > refusals_max {
@@ -271,9 +276,10 @@ impl Session {
             }
             Poll::Pending if is_send => Some(reply),
             Poll::Pending => {
+                let language = self.language;
                 let task = tokio::spawn(reply);
                 Some(Box::pin(async move {
-                    task.await.unwrap_or_else(|cause| encode_reply::<()>(None, &Err(Error::internal(cause))))
+                    task.await.unwrap_or_else(|cause| encode_reply::<()>(None, language, &Err(Error::internal(cause))))
                 }))
             }
         }
@@ -281,11 +287,11 @@ impl Session {
 
     fn dispatch(&mut self, id: Option<CommandId>, command: Command) -> Due {
         use ErrorCode::{Busy, Internal, UnknownOutcome};
-        let (app, socket) = (Arc::clone(&self.app), Arc::clone(&self.socket));
+        let (app, socket, language) = (Arc::clone(&self.app), Arc::clone(&self.socket), self.language);
         match command {
             Command::Resume(input) => Box::pin(async move {
                 let resumed = feed::resume(&app.store, &app.hub, &app.config, &app.epoch, &socket, input).await;
-                encode_reply(id.as_ref(), &resumed)
+                encode_reply(id.as_ref(), language, &resumed)
             }),
             Command::AuthRefresh(input) => {
                 let client = self.client.clone();
@@ -294,12 +300,12 @@ impl Session {
                     if let Ok(renewed) = &renewed {
                         socket.renewed(renewed.expires_at);
                     }
-                    encode_reply(id.as_ref(), &renewed)
+                    encode_reply(id.as_ref(), language, &renewed)
                 })
             }
             command => Box::pin(async move {
                 let is_send = matches!(command, Command::MessageSend(_));
-                let answer = ops::dispatch(&app, socket.actor, id.as_ref(), command).await;
+                let answer = ops::dispatch(&app, socket.actor, language, id.as_ref(), command).await;
                 // Later ones of this socket must not overtake a message that the server could not take. The writer takes
                 // no more of them, and the client comes again and repeats all that was not answered in its order.
                 if is_send && matches!(answer.refused, Some(UnknownOutcome | Busy | Internal)) {

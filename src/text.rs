@@ -5,6 +5,7 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection, skeleton};
 
 use crate::error::{Error, Result};
+use crate::sentence;
 
 /// Combining marks in a row. Writing systems need three or four; towers of them hide the lines around.
 const MARKS_MAX: usize = 8;
@@ -14,8 +15,6 @@ const NAME_MARKS_MAX: usize = 2;
 const USERNAME_MAX: usize = 150;
 /// Besides letters and digits, what a user name may have.
 const NAME_SIGNS: &[char] = &['@', '.', '+', '-', '_'];
-/// The text for a user name with anything else in it.
-pub const NAME_CHARACTERS: &str = "Only letters and digits of one script, and @ . + - _.";
 
 /// Names that speak for the server or its operator, or mean nobody.
 const RESERVED: &[&str] = &[
@@ -52,10 +51,10 @@ pub fn clean(field: &str, text: &str, max: usize, lines: bool) -> Result<String>
     let text = if lines { text.replace("\r\n", "\n") } else { text.to_owned() };
     let refused = |char: char| if lines { char.is_control() && char != '\n' && char != '\t' } else { is_unfit(char) };
     if text.chars().any(refused) {
-        return Err(Error::field(field, "Control characters are not allowed."));
+        return Err(Error::field(field, sentence!("control-characters")));
     }
     if longest_marks(&text) > MARKS_MAX {
-        return Err(Error::field(field, format!("At most {MARKS_MAX} combining marks in a row.")));
+        return Err(Error::field(field, sentence!("combining-marks", max = MARKS_MAX)));
     }
     Ok(text)
 }
@@ -85,22 +84,22 @@ impl Username {
         }
         let shown: String = text.nfkc().collect();
         if shown.is_empty() {
-            return Err(Error::field("username", "A user name is needed."));
+            return Err(Error::field("username", sentence!("name-needed")));
         }
         if shown.chars().count() > USERNAME_MAX {
             return Err(Error::too_long("username", USERNAME_MAX, "characters"));
         }
         let starts_bare = shown.starts_with(is_mark);
         if starts_bare || !shown.chars().all(is_name_char) || longest_marks(&shown) > NAME_MARKS_MAX {
-            return Err(Error::field("username", NAME_CHARACTERS));
+            return Err(Error::field("username", sentence!("name-characters")));
         }
         let letters: String = shown.chars().filter(|char| !NAME_SIGNS.contains(char)).collect();
         if !letters.as_str().check_restriction_level(RestrictionLevel::HighlyRestrictive) {
-            return Err(Error::field("username", NAME_CHARACTERS));
+            return Err(Error::field("username", sentence!("name-characters")));
         }
         let key = username_key(&shown);
         if is_reserved(&key) {
-            return Err(Error::field("username", "This name is reserved."));
+            return Err(Error::field("username", sentence!("name-reserved")));
         }
         Ok(Username { shown, key })
     }
@@ -167,7 +166,7 @@ pub fn email(field: &str, text: &str) -> Result<String> {
             !name.is_empty() && name.len() <= 64 && !name.contains(|char: char| char.is_whitespace() || char == '@');
         name_fits && domain.contains('.') && domain.split('.').all(label)
     });
-    let (name, domain) = parts.ok_or_else(|| Error::field(field, "Not an e-mail address."))?;
+    let (name, domain) = parts.ok_or_else(|| Error::field(field, sentence!("no-email")))?;
     Ok(format!("{name}@{}", domain.to_lowercase()))
 }
 

@@ -302,12 +302,6 @@ fn s24_every_command_has_its_row() {
     assert_eq!(CASES.len(), Command::ALL.len(), "a row of no command, or two of one");
 }
 
-#[test]
-fn s24_every_route_is_in_the_list() {
-    let made = include_str!("../src/http/routes.rs").matches("warp::path!(").count();
-    assert_eq!(made, duet::http::ROUTES.len(), "the router and its list of routes differ");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn s24_what_is_not_yours_does_not_exist() {
     let mut world = world().await;
@@ -405,13 +399,15 @@ async fn s24_nobody_does_nothing() {
             assert_eq!((&reply["id"], &reply["error"]["code"]), (&json!(number), &json!(code)), "{name}: {reply}");
         }
     }
-    for (method, path) in duet::http::ROUTES {
+    for (method, path) in duet::http::django::ROUTES {
+        let path = &path.replace("<id>", "1");
         let answer = http::call(world.server.next_address(), method, path, None, Some(&json!({}))).await;
-        let open = *method == "GET";
-        assert_eq!(answer.status < 400, open, "{method} {path}: {}", answer.body);
-        assert_ne!(answer.status, 404, "{method} {path} is no route");
+        // Who they are is asked before anything else; where that is what is to be told, the fields are missing.
+        let asks = ["/api/token/", "/api/token/refresh/", "/api/v1/auth/register/"].contains(&path.as_str());
+        assert_eq!(answer.status, if asks { 400 } else { 401 }, "{method} {path}: {}", answer.body);
         let forged = http::call(world.server.next_address(), method, path, Some("e30.e30.e30"), Some(&json!({}))).await;
-        assert_eq!(forged.status < 400, open, "{method} {path}: {}", forged.body);
+        let unread = path.starts_with("/api/token/");
+        assert_eq!(forged.status, if unread { 400 } else { 401 }, "{method} {path}: {}", forged.body);
     }
     assert_eq!(before, everything(&world.server).await);
 }

@@ -15,7 +15,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("lib", &["app", "http", "operator"]),
     // The operator's commands work on the store beside a running server.
     ("operator", &["auth", "clock", "store", "text"]),
-    ("http", &["app", "auth", "limits", "ops", "socket", "text"]),
+    ("http", &["app", "auth", "limits", "ops", "protocol", "socket", "text"]),
     ("socket", &["app", "feed", "hub", "limits", "ops", "protocol"]),
     // What a write has to tell is a Notice of the bus; which sockets must close is said in the hub's words.
     ("ops", &["app", "auth", "bus", "hub", "limits", "matching", "protocol", "store", "text"]),
@@ -36,13 +36,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("error", &[]),
     ("config", &[]),
+    ("catalogue", &[]),
     ("protocol", &[]),
     ("text", &[]),
     ("planted", &[]),
 ];
 
 /// What says nothing about who depends on whom. `planted` is the constant `false` outside of the tests of the tests.
-const ANYBODY: &[&str] = &["model", "error", "config", "metrics", "planted"];
+const ANYBODY: &[&str] = &["model", "error", "catalogue", "config", "metrics", "planted"];
 
 /// The rows of the security list that are promised, each by a test whose name begins with its number.
 const PROMISED: &[u32] = &[
@@ -282,6 +283,43 @@ fn tests_wait_for_what_they_need_and_not_for_time() {
         }
     }
     assert!(bare.is_empty(), "sleeps without a reason beside them: {bare:?}");
+}
+
+/// The names of the sentences of a catalogue, each with its gaps.
+fn sentences(catalogue: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let (name, gap) = (pattern(r"^([a-z][a-z-]*) ="), pattern(r"\$([a-z]+)"));
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut last = String::new();
+    for line in catalogue.lines().filter(|line| !line.starts_with('#')) {
+        if let Some(named) = name.captures(line) {
+            last = named[1].to_owned();
+            found.insert(last.clone(), BTreeSet::new());
+        }
+        found.entry(last.clone()).or_default().extend(gap.captures_iter(line).map(|gap| gap[1].to_owned()));
+    }
+    found.remove("");
+    found
+}
+
+#[test]
+fn every_sentence_is_in_both_languages_and_said_somewhere() {
+    let english = sentences(include_str!("../src/catalogue/en.ftl"));
+    let french = sentences(include_str!("../src/catalogue/fr.ftl"));
+    assert_eq!(english, french, "the catalogues differ");
+    let (said, gap) = (pattern(r#"^\(\s*"([a-z-]+)"([^;]*)"#), pattern(r"\b([a-z]+) = "));
+    let mut used = BTreeSet::new();
+    for file in files("src").iter().filter(|file| file.path != "src/catalogue.rs") {
+        let code = file.served();
+        for found in code.split("sentence!").filter_map(|after| said.captures(after)) {
+            let gaps = english.get(&found[1]).unwrap_or_else(|| panic!("{}: no sentence {}", file.path, &found[1]));
+            // What follows the sentence may hold other assignments, so its own gaps must be among them.
+            let given: BTreeSet<String> = gap.captures_iter(&found[2]).map(|gap| gap[1].to_owned()).collect();
+            assert!(gaps.is_subset(&given), "{}: {} has the gaps {gaps:?}, given {given:?}", file.path, &found[1]);
+            used.insert(found[1].to_owned());
+        }
+    }
+    let unused: Vec<&String> = english.keys().filter(|name| !used.contains(*name)).collect();
+    assert!(unused.is_empty(), "said nowhere: {unused:?}");
 }
 
 #[test]

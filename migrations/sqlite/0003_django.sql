@@ -1,6 +1,8 @@
 -- What users of the Django API had and duet had not.
 
 ALTER TABLE users ADD COLUMN phone TEXT NOT NULL DEFAULT '';
+-- Until when somebody who has no socket counts as here, because they said so over REST.
+ALTER TABLE users ADD COLUMN here_until BIGINT NOT NULL DEFAULT 0;
 
 -- Clients of that API know interests by number. Shared by all users; a name keeps its number.
 CREATE TABLE interest_names (

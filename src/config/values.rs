@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::catalogue::Language;
+
 /// Who may open a direct conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ContactPolicy {
@@ -144,6 +146,18 @@ impl Value for ContactPolicy {
     }
     fn show(&self) -> String {
         format!("{self:?}").to_lowercase()
+    }
+}
+
+impl Value for Language {
+    fn read(text: &str) -> Result<Self, String> {
+        Language::of_tag(text).ok_or_else(|| "neither fr nor en".to_owned())
+    }
+    fn show(&self) -> String {
+        match self {
+            Language::English => "en".to_owned(),
+            Language::French => "fr".to_owned(),
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 //! socket; all else goes to the routes.
 
 pub mod address;
-mod answers;
-mod body;
+pub mod django;
 pub mod operator;
 mod routes;
 mod upgrade;
@@ -34,8 +33,6 @@ use crate::auth::digest;
 use crate::config::ms;
 use crate::limits::{Permit, Prefix};
 use crate::metrics;
-
-pub use routes::ROUTES;
 
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;

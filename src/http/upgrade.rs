@@ -10,12 +10,13 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use warp::http::header::{AUTHORIZATION, COOKIE, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
+use warp::http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
 use warp::http::{HeaderMap, Request, StatusCode};
 use warp::reply::{Reply, Response};
 
-use super::answers::detail;
+use super::django::detail;
 use super::{Client, PermitSlot, Server};
+use crate::catalogue::Language;
 use crate::metrics;
 use crate::socket::line::Line;
 use crate::socket::{self, SocketStart};
@@ -62,7 +63,10 @@ pub(super) fn answer(
     }
     let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
-    let start = SocketStart { bearer, client: client.fingerprint, permit, draining: server.draining.clone() };
+    let wanted = request.headers().get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let language = wanted.and_then(Language::accepted).unwrap_or(Language::English);
+    let (client, draining) = (client.fingerprint, server.draining.clone());
+    let start = SocketStart { bearer, client, language, permit, draining };
     let upgrade = hyper::upgrade::on(&mut request);
     let (app, tasks) = (Arc::clone(&server.app), server.tasks.clone());
     server.tasks.spawn(async move {

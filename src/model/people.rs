@@ -89,6 +89,9 @@ pub struct Profile {
     pub distance_km: Option<DistanceBand>,
     /// What may be told.
     pub presence: Presence,
+    /// When the user was last here; absent when their presence is not yours to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Micros>,
 }
 
 /// My own account.
@@ -100,6 +103,8 @@ pub struct OwnProfile {
     pub username: String,
     /// E-mail address; empty when none was given.
     pub email: String,
+    /// Telephone number; empty when none was given. Told to nobody else.
+    pub phone: String,
     /// Given name.
     pub first_name: String,
     /// Family name.
@@ -124,6 +129,8 @@ pub struct OwnProfile {
     pub preferences: Preferences,
     /// When I registered.
     pub created_at: Micros,
+    /// When I was last here.
+    pub last_seen: Micros,
 }
 
 /// Whom a user wants to see. Filters are mutual.

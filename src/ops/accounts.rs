@@ -1,23 +1,26 @@
 //! Accounts: registering, profiles, preferences, the password, deleting.
 
+use std::collections::HashMap;
+
 use super::{groups, presence, sessions};
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
 use crate::matching::age::{age_on, day_of, parse_birth_date};
 use crate::matching::place::{Cell, band_km};
-use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, UserId};
+use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, Status, UserId};
 use crate::protocol::commands::{AccountDelete, PasswordChange, PreferencesUpdate, ProfileGet, ProfileUpdate};
 use crate::protocol::replies::Done;
+use crate::sentence;
 use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
+use crate::store::audience::Known;
 use crate::store::{Conn, ending, streams};
 use crate::text::{Username, clean, email};
 
-/// The text for a user name that somebody has.
-pub const NAME_TAKEN: &str = "Somebody else has this name.";
-
 /// Longest interest, in characters.
-const INTEREST_MAX: usize = 50;
+pub const INTEREST_MAX: usize = 50;
+/// Longest telephone number, in characters.
+pub const PHONE_MAX: usize = 15;
 /// Oldest age that may be asked for, in years.
 const AGE_MAX: i64 = 120;
 /// Farthest distance that may be asked for, in kilometres: half the way round the Earth.
@@ -55,7 +58,7 @@ pub struct Registered {
 
 /// Opens an account.
 pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
-    let taken = || Error::field("username", NAME_TAKEN);
+    let taken = || Error::field("username", sentence!("name-taken"));
     let username = Username::new(input.username)?;
     let email = email("email", input.email)?;
     let first_name = clean("first_name", input.first_name, app.config.name_max, false)?;
@@ -116,13 +119,18 @@ async fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Opti
         (Some(reader), Some(user)) => Some(band_km(cell(reader), cell(user))),
         _ => None,
     };
-    let presence = match seen.acquainted {
-        true => presence::seen(app, seen.id, seen.status).await,
-        false => Presence::Offline,
+    let (presence, last_seen) = match seen.acquainted {
+        true => {
+            let known = Known { user: seen.id, status: seen.status, here_until: seen.here_until };
+            let last_seen = (seen.status != Status::Invisible).then_some(seen.last_active_at);
+            (presence::seen(app, known).await, last_seen)
+        }
+        false => (Presence::Offline, None),
     };
     Profile {
         id: seen.id,
         presence,
+        last_seen,
         username: seen.username,
         first_name: seen.first_name,
         last_name: seen.last_name,
@@ -141,10 +149,17 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
         Some(names) => Some(clean_interests(names, app.config.interests_max)?),
         None => None,
     };
+    let username = input.username.as_deref().map(|name| Username::new(name.trim())).transpose()?;
     let change = clean_change(app, input)?;
     let mut tx = app.store.begin().await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let before = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
+    if let Some(username) = &username
+        && username.shown != before.0.username
+        && !accounts::rename(&mut tx, actor.user, username).await?
+    {
+        return Err(Error::field("username", sentence!("name-taken")));
+    }
     accounts::update(&mut tx, actor.user, &change).await?;
     if let Some(interests) = &interests {
         accounts::set_interests(&mut tx, actor.user, interests).await?;
@@ -169,20 +184,22 @@ fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
         None | Some("") => input.birth_date,
         Some(text) => {
             let birth = parse_birth_date(text, day_of(app.now()));
-            let birth = birth.ok_or_else(|| Error::field("birth_date", "Not a possible birth date, YYYY-MM-DD."))?;
+            let birth = birth.ok_or_else(|| Error::field("birth_date", sentence!("no-birth-date")))?;
             Some(birth.to_string())
         }
     };
     let cell = match input.place {
         None => None,
-        Some(place) => {
+        Some(None) => Some(None),
+        Some(Some(place)) => {
             let cell = Cell::of(place.latitude, place.longitude);
-            let cell = cell.ok_or_else(|| Error::field("place", "No such point on Earth."))?;
-            Some((cell.lat, cell.lon))
+            let cell = cell.ok_or_else(|| Error::field("place", sentence!("no-place")))?;
+            Some(Some((cell.lat, cell.lon)))
         }
     };
     Ok(ProfileChange {
         email: input.email.map(|text| email("email", text.trim())).transpose()?,
+        phone: input.phone.map(|text| clean("phone", text.trim(), PHONE_MAX, false)).transpose()?,
         first_name: line("first_name", input.first_name)?,
         last_name: line("last_name", input.last_name)?,
         bio: input.bio.map(|text| clean("bio", &text, config.bio_max, true)).transpose()?,
@@ -191,6 +208,23 @@ fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
         location: line("location", input.location)?,
         cell,
     })
+}
+
+/// What the caller is interested in, or another whom the caller may see: by name, with the numbers that all users'
+/// interests share.
+pub async fn numbered_interests(app: &App, user: UserId) -> Result<Vec<(i64, String)>> {
+    accounts::numbered_interests(&mut app.store.read().await?, user).await
+}
+
+/// The centre of the cell in which the caller said to be: latitude and longitude, in degrees.
+pub async fn place(app: &App, actor: Actor) -> Result<Option<(f64, f64)>> {
+    let cell = accounts::cell(&mut app.store.read().await?, actor.user).await?;
+    Ok(cell.map(|(lat, lon)| Cell { lat, lon }.centre()))
+}
+
+/// The names of users whom the caller meets in a conversation.
+pub async fn names(app: &App, users: &[UserId]) -> Result<HashMap<UserId, String>> {
+    Ok(accounts::names(&mut app.store.read().await?, users).await?.into_iter().collect())
 }
 
 /// Lower case, sorted, each once.
@@ -203,7 +237,7 @@ fn clean_interests(names: &[String], most: usize) -> Result<Vec<String>> {
         let field = format!("interests[{at}]");
         let name = clean(&field, name.trim(), INTEREST_MAX, false)?.to_lowercase();
         if name.is_empty() {
-            return Err(Error::field(field, "An interest is not empty."));
+            return Err(Error::field(field, sentence!("interest-empty")));
         }
         cleaned.push(name);
     }
@@ -219,6 +253,20 @@ pub async fn preferences(app: &App, actor: Actor) -> Result<Preferences> {
 
 /// Changes what is named of whom the caller looks for.
 pub async fn update_preferences(app: &App, actor: Actor, input: PreferencesUpdate) -> Result<Preferences> {
+    change_preferences(app, actor, input, |wanted| check_preferences(wanted, app.config.minimum_age)).await
+}
+
+/// The same with any numbers, as the Django API took them: those out of range find nobody, or everybody.
+pub async fn update_preferences_freely(app: &App, actor: Actor, input: PreferencesUpdate) -> Result<Preferences> {
+    change_preferences(app, actor, input, |_| Ok(())).await
+}
+
+async fn change_preferences(
+    app: &App,
+    actor: Actor,
+    input: PreferencesUpdate,
+    check: impl Fn(&Preferences) -> Result<()>,
+) -> Result<Preferences> {
     let mut tx = app.store.begin().await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let before = accounts::preferences(&mut tx, actor.user).await?.ok_or_else(no_user)?;
@@ -228,7 +276,7 @@ pub async fn update_preferences(app: &App, actor: Actor, input: PreferencesUpdat
         distance_km: input.distance_km.unwrap_or(before.distance_km),
         genders: input.genders.map_or(before.genders.clone(), sorted),
     };
-    check_preferences(&after, app.config.minimum_age)?;
+    check(&after)?;
     if before != after {
         let now = app.now();
         accounts::set_preferences(&mut tx, actor.user, &after).await?;
@@ -248,16 +296,16 @@ fn sorted(mut genders: Vec<Gender>) -> Vec<Gender> {
 fn check_preferences(wanted: &Preferences, youngest: i64) -> Result<()> {
     let ages = youngest..=AGE_MAX;
     if !ages.contains(&wanted.age_min) {
-        return Err(Error::field("age_min", format!("From {youngest} to {AGE_MAX}.")));
+        return Err(Error::field("age_min", sentence!("from-to", min = youngest, max = AGE_MAX)));
     }
     if !ages.contains(&wanted.age_max) || wanted.age_max < wanted.age_min {
-        return Err(Error::field("age_max", format!("From age_min to {AGE_MAX}.")));
+        return Err(Error::field("age_max", sentence!("age-order", max = AGE_MAX)));
     }
     if !(1..=DISTANCE_MAX).contains(&wanted.distance_km) {
-        return Err(Error::field("distance_km", format!("From 1 to {DISTANCE_MAX}.")));
+        return Err(Error::field("distance_km", sentence!("from-to", min = 1_i64, max = DISTANCE_MAX)));
     }
     if wanted.genders.is_empty() {
-        return Err(Error::field("genders", "At least one."));
+        return Err(Error::field("genders", sentence!("one-at-least")));
     }
     Ok(())
 }
@@ -280,7 +328,7 @@ pub(super) async fn confirm(app: &App, user: UserId, field: &str, password: &str
 }
 
 fn wrong_password(field: &str) -> Error {
-    Error { field: Some(field.to_owned()), ..Error::new(ErrorCode::WrongPassword, "This is not your password.") }
+    Error { field: Some(field.to_owned()), ..Error::new(ErrorCode::WrongPassword, sentence!("wrong-password")) }
 }
 
 /// Changes the caller's password and ends their other sessions.

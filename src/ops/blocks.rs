@@ -12,13 +12,14 @@ use crate::ops::Toll;
 use crate::ops::matching::commit;
 use crate::protocol::commands::{BlockAdd, BlockRemove, ReportSend};
 use crate::protocol::replies::{Blocks, Done, Reported};
+use crate::sentence;
 use crate::store::reports::{self, NewReport};
 use crate::store::{accounts, messages, pairs};
 use crate::text;
 
 fn not_me(actor: Actor, user: UserId) -> Result<()> {
     match actor.user == user {
-        true => Err(Error::field("user", "This is you.")),
+        true => Err(Error::field("user", sentence!("this-is-you"))),
         false => Ok(()),
     }
 }
@@ -37,7 +38,7 @@ pub async fn add(app: &App, actor: Actor, input: BlockAdd) -> Result<Done> {
     }
     let blocks_max = app.config.blocks_max;
     if pairs::block_count(&mut tx, me).await? >= blocks_max as i64 {
-        return Err(Error::new(ErrorCode::LimitReached, format!("At most {blocks_max} blocked users.")));
+        return Err(Error::new(ErrorCode::LimitReached, sentence!("blocks-full", max = blocks_max)));
     }
     let at = app.now();
     let was_matched = pair.end_match(at);
@@ -78,7 +79,7 @@ pub async fn report(app: &App, actor: Actor, input: ReportSend) -> Result<Report
     let config = &app.config;
     let reason = text::clean("reason", input.reason.trim(), config.name_max, false)?;
     if reason.is_empty() {
-        return Err(Error::field("reason", "Say why, in a word."));
+        return Err(Error::field("reason", sentence!("say-why")));
     }
     let text = text::clean("text", input.text.trim(), config.bio_max, true)?;
     if input.messages.len() > config.items_max {
@@ -94,7 +95,7 @@ pub async fn report(app: &App, actor: Actor, input: ReportSend) -> Result<Report
             here.is_some_and(|message| message.sender == Some(input.user))
         };
         if let Some(missing) = places.iter().position(|place| !theirs(place)) {
-            return Err(Error::field(format!("messages[{missing}]"), "You see no such message of this user."));
+            return Err(Error::field(format!("messages[{missing}]"), sentence!("no-such-evidence")));
         }
         if !reports::is_subject(&mut tx, input.user).await? {
             return Err(Error::not_found("user"));

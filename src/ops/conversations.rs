@@ -11,14 +11,15 @@ use crate::protocol::commands::{
     ConversationArchive, ConversationGet, ConversationList, ConversationMute, ConversationOpen,
 };
 use crate::protocol::replies::{Conversations, Done};
+use crate::sentence;
 use crate::store::conversations::{self, ListPosition};
-use crate::store::{Conn, Tx, accounts, streams};
+use crate::store::{Conn, Tx, accounts, lists, streams};
 
 /// Opens the direct conversation with a user, or finds it.
 pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Conversation> {
     let (me, other) = (actor.user, input.user);
     if me == other {
-        return Err(Error::field("user", "You cannot talk with yourself."));
+        return Err(Error::field("user", sentence!("talk-with-yourself")));
     }
     let known = conversations::direct(&mut app.store.read().await?, me, other).await?;
     if let Some(id) = known {
@@ -34,7 +35,7 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
             return one(app, me, id).await;
         }
         if app.config.contact_policy == ContactPolicy::Match && !pair.is_matched() {
-            return Err(Error::new(ErrorCode::MatchRequired, "Here only matches can talk."));
+            return Err(Error::new(ErrorCode::MatchRequired, sentence!("matches-only")));
         }
         if let Some(tx) = toll.pay(app, tx).await? {
             break tx;
@@ -91,17 +92,38 @@ pub async fn list(app: &App, actor: Actor, input: ConversationList) -> Result<Co
     Ok(Conversations { conversations, next })
 }
 
+/// How many conversations are in the caller's list.
+pub async fn count(app: &App, actor: Actor) -> Result<i64> {
+    lists::conversation_count(&mut app.store.read().await?, actor.user).await
+}
+
+/// Some of the caller's list, the latest first, from a place in it; archived ones are in it too.
+pub async fn slice(app: &App, actor: Actor, offset: i64, limit: i64) -> Result<Vec<Conversation>> {
+    let mut conn = app.store.read().await?;
+    let ids = lists::conversations(&mut conn, actor.user, offset, limit).await?;
+    let config = &app.config;
+    conversations::view(&mut conn, actor.user, &ids, config.members_listed, config.unread_cap).await
+}
+
+/// One conversation, if it is in the caller's list.
+pub async fn listed(app: &App, actor: Actor, id: ConversationId) -> Result<Conversation> {
+    match lists::is_listed(&mut app.store.read().await?, actor.user, id).await? {
+        true => one(app, actor.user, id).await,
+        false => Err(Error::not_found("conversation")),
+    }
+}
+
 fn position(text: &str) -> Result<ListPosition> {
     let parsed = text.split_once('.').and_then(|(updated_at, id)| {
         Some(ListPosition { updated_at: updated_at.parse().ok()?, id: ConversationId(id.parse().ok()?) })
     });
-    parsed.ok_or_else(|| Error::field("after", "Give the `next` of the page before, unchanged."))
+    parsed.ok_or_else(|| Error::field("after", sentence!("page-position")))
 }
 
 /// Asks for no notifications until a time.
 pub async fn mute(app: &App, actor: Actor, input: ConversationMute) -> Result<Done> {
     if input.until < 0 {
-        return Err(Error::field("until", "At least 0."));
+        return Err(Error::field("until", sentence!("at-least", min = 0_i64)));
     }
     settings(app, actor, input.conversation, Some(input.until), None, false).await
 }

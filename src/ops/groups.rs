@@ -9,6 +9,7 @@ use crate::protocol::commands::{
     ConversationCreate, ConversationGet, ConversationLeave, ConversationRename, MemberAdd, MemberRemove, MemberRole,
 };
 use crate::protocol::replies::{Changed, Done};
+use crate::sentence;
 use crate::store::{Conn, Tx, accounts, conversations, streams};
 use crate::text;
 
@@ -50,7 +51,7 @@ pub async fn create(app: &App, actor: Actor, input: ConversationCreate) -> Resul
 fn group_title(app: &App, title: &str) -> Result<String> {
     let title = text::clean("title", title.trim(), app.config.name_max, false)?;
     match title.is_empty() {
-        true => Err(Error::field("title", "A group needs a title.")),
+        true => Err(Error::field("title", sentence!("title-needed"))),
         false => Ok(title),
     }
 }
@@ -67,7 +68,7 @@ async fn may_meet(
 ) -> Result<()> {
     let members_max = app.config.members_max;
     if present.len() + newcomers.len() > members_max {
-        return Err(Error::new(ErrorCode::LimitReached, format!("A group has at most {members_max} members.")));
+        return Err(Error::new(ErrorCode::LimitReached, sentence!("group-full", max = members_max)));
     }
     let nobody = |place: usize| Error { field: Some(format!("{field}[{place}]")), ..Error::not_found("user") };
     for (place, user) in newcomers.iter().enumerate() {
@@ -82,10 +83,10 @@ async fn may_meet(
             return Err(nobody(place));
         }
         if blocks.iter().any(|block| block.by == asker) {
-            return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+            return Err(Error::new(ErrorCode::Blocked, sentence!("you-blocked")));
         }
         if !blocks.is_empty() {
-            return Err(Error::forbidden("Not all of these users can be in one group."));
+            return Err(Error::forbidden(sentence!("not-in-one-group")));
         }
     }
     Ok(())
@@ -169,14 +170,14 @@ pub async fn remove(app: &App, actor: Actor, input: MemberRemove) -> Result<Chan
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Admin)?;
     if user == actor.user {
-        return Err(Error::field("user", "Leave with conversation.leave."));
+        return Err(Error::field("user", sentence!("leave-instead")));
     }
     let target = conversations::membership(&mut tx, conversation, user).await.map_err(|error| match error.code {
         ErrorCode::NotFound => Error::not_found("member"),
         _ => error,
     })?;
     if target.role >= membership.role && membership.role != Role::Owner {
-        return Err(Error::forbidden("Your role in this group does not allow it."));
+        return Err(Error::forbidden(sentence!("role-too-low")));
     }
     let mut notices = lost(app, &mut tx, user, conversation).await?;
     notices.extend(change(app, &mut tx, conversation, actor.user, MessageKind::MemberRemoved, "", Some(user)).await?);
@@ -207,7 +208,7 @@ pub async fn role(app: &App, actor: Actor, input: MemberRole) -> Result<Changed>
     }
     let owners = members.iter().filter(|(_, role)| *role == Role::Owner).count();
     if before == Role::Owner && owners == 1 {
-        return Err(Error::forbidden("A group keeps at least one owner. Make somebody else an owner first."));
+        return Err(Error::forbidden(sentence!("last-owner")));
     }
     conversations::set_role(&mut tx, conversation, user, role).await?;
     let named = match role {

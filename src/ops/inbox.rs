@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::model::{Actor, PersonalKind};
 use crate::protocol::commands::{NotificationList, NotificationRead};
 use crate::protocol::replies::{Done, Notifications};
+use crate::sentence;
 use crate::store::{inbox, streams};
 
 /// A page of the inbox, newest first.
@@ -22,7 +23,7 @@ pub async fn list(app: &App, actor: Actor, input: NotificationList) -> Result<No
 pub async fn read(app: &App, actor: Actor, input: NotificationRead) -> Result<Done> {
     let mut tx = app.store.begin().await?;
     if input.seq < 0 || input.seq > streams::personal_head(&mut tx, actor.user).await? {
-        return Err(Error::field("seq", "There is no such number in your personal stream."));
+        return Err(Error::field("seq", sentence!("no-such-personal-number")));
     }
     if !inbox::mark_read(&mut tx, actor.user, input.seq).await? {
         return Ok(Done {});

@@ -3,28 +3,33 @@
 //! To somebody who asks, a user who is deleted, disabled or blocks them does not exist: one refusal for all, decided
 //! before anything else could tell them apart.
 
+use crate::sentence;
+use std::collections::HashMap;
+
 use crate::app::App;
 use crate::bus::Notice;
 use crate::config::ms;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
-use crate::model::{Actor, Match, Micros, PersonalKind, UserId};
+use crate::model::{Actor, Match, MatchId, Micros, PersonalKind, Profile, UserId};
 use crate::ops::{Toll, accounts};
 use crate::protocol::commands::{CandidateList, LikeAdd, LikeRemove, MatchEnd, MatchList, PassAdd};
 use crate::protocol::replies::{Candidates, Count, Done, Liked, Matches};
 use crate::store::accounts::lock as lock_accounts;
 use crate::store::candidates::{self, Narrowed, PersonRow};
 use crate::store::pairs::{self, MatchRow, Pair};
-use crate::store::{Conn, Tx, streams};
+use crate::store::{Conn, Tx, lists, streams};
 
+/// Older than anybody, in years.
+const AGES: i64 = 200;
 /// Microseconds of a day.
 const DAY: Micros = 86_400_000_000;
 
 /// Locks the pair of two users and their accounts, and judges whether `me` may deal with the other one.
 pub(super) async fn meet(tx: &mut Tx, me: UserId, other: UserId) -> Result<Pair> {
     if me == other {
-        return Err(Error::field("user", "This is you."));
+        return Err(Error::field("user", sentence!("this-is-you")));
     }
     let nobody = || Error::not_found("user");
     let pair = pairs::lock(tx, me, other).await?.ok_or_else(nobody)?;
@@ -33,7 +38,7 @@ pub(super) async fn meet(tx: &mut Tx, me: UserId, other: UserId) -> Result<Pair>
         return Err(nobody());
     }
     if pair.side(me).blocked_at.is_some() {
-        return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+        return Err(Error::new(ErrorCode::Blocked, sentence!("you-blocked")));
     }
     Ok(pair)
 }
@@ -150,7 +155,7 @@ pub async fn end(app: &App, actor: Actor, input: MatchEnd) -> Result<Done> {
     let (me, other) = (actor.user, input.user);
     let nothing = || Error::not_found("match");
     if me == other {
-        return Err(Error::field("user", "This is you."));
+        return Err(Error::field("user", sentence!("this-is-you")));
     }
     let mut tx = app.store.begin().await?;
     let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(nothing)?;
@@ -176,7 +181,7 @@ pub async fn matches(app: &App, actor: Actor, input: MatchList) -> Result<Matche
         None => None,
         Some(id) => {
             let place = pairs::match_place(&mut conn, actor.user, id).await?;
-            Some(place.ok_or_else(|| Error::field("before", "You never had this match."))?)
+            Some(place.ok_or_else(|| Error::field("before", sentence!("never-matched")))?)
         }
     };
     let mut matches = Vec::new();
@@ -184,6 +189,29 @@ pub async fn matches(app: &App, actor: Actor, input: MatchList) -> Result<Matche
         matches.extend(shown(app, &mut conn, actor.user, row).await?);
     }
     Ok(Matches { matches })
+}
+
+/// How many matches a user has.
+pub async fn match_count(app: &App, actor: Actor) -> Result<i64> {
+    lists::match_count(&mut app.store.read().await?, actor.user).await
+}
+
+/// Some matches of a user in the order of their ids, from a place in that order.
+pub async fn match_slice(app: &App, actor: Actor, offset: i64, limit: i64) -> Result<Vec<Match>> {
+    let mut conn = app.store.read().await?;
+    let mut matches = Vec::new();
+    for row in lists::matches(&mut conn, actor.user, offset, limit).await? {
+        matches.extend(shown(app, &mut conn, actor.user, row).await?);
+    }
+    Ok(matches)
+}
+
+/// One match of a user.
+pub async fn one(app: &App, actor: Actor, id: MatchId) -> Result<Match> {
+    let nothing = || Error::not_found("match");
+    let mut conn = app.store.read().await?;
+    let row = pairs::match_of(&mut conn, actor.user, id).await?.ok_or_else(nothing)?;
+    shown(app, &mut conn, actor.user, row).await?.ok_or_else(nothing)
 }
 
 /// A match as its reader sees it; none if the other one went meanwhile.
@@ -195,22 +223,30 @@ async fn shown(app: &App, conn: &mut Conn, reader: UserId, row: MatchRow) -> Res
 /// People one might like, who might like back.
 pub async fn candidates(app: &App, actor: Actor, input: CandidateList) -> Result<Candidates> {
     let limit = super::page_size(app, input.limit)?;
+    Ok(Candidates { candidates: found(app, actor, limit).await?.into_iter().map(|(profile, _)| profile).collect() })
+}
+
+/// So many people one might like at most, the best first, each with the day they were last here.
+pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Vec<(Profile, i64)>> {
     let mut conn = app.store.read().await?;
     let now = app.now();
     let reader = candidates::person(&mut conn, actor.user).await?;
     let me = person(&reader, now);
-    let Some(narrowed) = narrow(app, &reader, &me, now) else { return Ok(Candidates { candidates: Vec::new() }) };
+    let Some(narrowed) = narrow(app, &reader, &me, now) else { return Ok(Vec::new()) };
     conn.stop_after(ms(app.config.query_ms)).await?;
     let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await;
     conn.never_stop().await?;
     let found = found?;
     let others = found.iter().map(|row| Candidate { person: person(row, now), active_day: row.last_active_at / DAY });
     let today = Today { day: now / DAY, minimum_age: app.config.minimum_age };
-    let mut candidates = Vec::new();
+    let days: HashMap<UserId, i64> = found.iter().map(|row| (row.id, row.last_active_at / DAY)).collect();
+    let mut people = Vec::new();
     for ranked in rank(&me, others.collect(), today).into_iter().take(limit) {
-        candidates.extend(accounts::seen_by(app, &mut conn, actor.user, ranked.user).await?);
+        let day = days.get(&ranked.user).copied().unwrap_or_default();
+        let profile = accounts::seen_by(app, &mut conn, actor.user, ranked.user).await?;
+        people.extend(profile.map(|profile| (profile, day)));
     }
-    Ok(Candidates { candidates })
+    Ok(people)
 }
 
 /// A row as the engine looks at it.
@@ -232,13 +268,14 @@ fn narrow<'a>(app: &App, reader: &'a PersonRow, me: &Person, now: Micros) -> Opt
     let age = me.age.filter(|age| *age >= app.config.minimum_age)?;
     let today = age::day_of(now);
     // One year more on either side than asked for: the engine counts birthdays, the columns need not.
+    // Wishes beyond any age mean the same as the oldest age there is.
     let years_ago =
         |years: i64| format!("{:04}-{:02}-{:02}", i64::from(today.year()) - years, today.month(), today.day());
     Some(Narrowed {
         reader,
         age,
-        born_from: years_ago(me.wants.age_max + 2),
-        born_to: years_ago(me.wants.age_min.max(app.config.minimum_age) - 1),
+        born_from: years_ago(me.wants.age_max.clamp(0, AGES) + 2),
+        born_to: years_ago(me.wants.age_min.max(app.config.minimum_age).min(AGES) - 1),
         spans: me.cell.and_then(|cell| reach::spans(cell, me.wants.distance_km)),
     })
 }

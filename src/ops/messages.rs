@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, Result};
-use crate::model::{Actor, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, UserId, Watermark};
+use crate::model::{
+    Actor, ConversationId, ConversationKind, Message, MessageId, MessageKind, PersonalKind, Role, UserId, Watermark,
+};
 use crate::planted::{self, Fault};
 use crate::protocol::Event;
 use crate::protocol::commands::{
@@ -13,9 +15,10 @@ use crate::protocol::commands::{
 };
 use crate::protocol::events::{MessageDeleted, MessageEdited, WatermarkMoved};
 use crate::protocol::replies::{Changed, Done, Found, History, Sent};
+use crate::sentence;
 use crate::store::messages::Side;
 use crate::store::writer::NewMessage;
-use crate::store::{Conn, Tx, changes, conversations, messages, search, streams};
+use crate::store::{Conn, Tx, changes, conversations, lists, messages, search, streams};
 use crate::text;
 
 /// Sends a message. Returns after its commit.
@@ -39,7 +42,7 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
 fn message_text(app: &App, text: &str) -> Result<String> {
     let text = text::clean("text", text, app.config.text_max, true)?;
     match text.trim().is_empty() {
-        true => Err(Error::field("text", "Say something.")),
+        true => Err(Error::field("text", sentence!("say-something"))),
         false => Ok(text),
     }
 }
@@ -48,7 +51,7 @@ fn message_text(app: &App, text: &str) -> Result<String> {
 pub(super) fn client_key(app: &App, key: &str) -> Result<()> {
     let bytes_max = app.config.client_key_max;
     match key.len() {
-        0 => Err(Error::field("client_key", "Leave it out, or say something.")),
+        0 => Err(Error::field("client_key", sentence!("leave-out"))),
         len if len > bytes_max => Err(Error::too_long("client_key", bytes_max, "bytes")),
         _ => text::clean("client_key", key, bytes_max, false).map(drop),
     }
@@ -63,7 +66,7 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     let stored = changes::stored(&mut tx, actor.user, conversation, seq, membership.joined_seq).await?;
     if stored.sender_id != actor.user || stored.kind != MessageKind::Text {
-        return Err(Error::forbidden("Only its author may change a message."));
+        return Err(Error::forbidden(sentence!("only-author")));
     }
     if stored.deleted_at.is_some() {
         return Err(Error::not_found("message"));
@@ -98,10 +101,10 @@ pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Cha
         return Ok(unchanged);
     }
     if stored.kind != MessageKind::Text {
-        return Err(Error::forbidden("What happened to the group cannot be deleted."));
+        return Err(Error::forbidden(sentence!("group-events-stay")));
     }
     if stored.sender_id != actor.user && membership.at_least(Role::Admin).is_err() {
-        return Err(Error::forbidden("Only its author or an admin of the group may delete a message for all."));
+        return Err(Error::forbidden(sentence!("only-author-or-admin")));
     }
     if stored.deleted_at.is_some() {
         return Ok(unchanged);
@@ -136,7 +139,7 @@ pub(super) async fn commit_change(
 pub async fn history(app: &App, actor: Actor, input: MessageHistory) -> Result<History> {
     let limit = super::page_size(app, input.limit)?;
     let side = match (input.before, input.after) {
-        (Some(_), Some(_)) => return Err(Error::field("after", "Say before or after, not both.")),
+        (Some(_), Some(_)) => return Err(Error::field("after", sentence!("before-or-after"))),
         (Some(before), None) => Side::Before(before),
         (None, Some(after)) => Side::After(after),
         (None, None) => Side::Before(i64::MAX),
@@ -151,6 +154,39 @@ pub async fn history(app: &App, actor: Actor, input: MessageHistory) -> Result<H
     Ok(History { conversation, head, messages, more, watermarks })
 }
 
+/// How many messages of a conversation the caller may see; none where the caller is no member.
+pub async fn count(app: &App, actor: Actor, conversation: ConversationId) -> Result<i64> {
+    lists::text_count(&mut app.store.read().await?, actor.user, conversation).await
+}
+
+/// Some of them, the oldest first, from a place in that order.
+pub async fn slice(
+    app: &App,
+    actor: Actor,
+    conversation: ConversationId,
+    offset: i64,
+    limit: i64,
+) -> Result<Vec<Message>> {
+    lists::texts(&mut app.store.read().await?, actor.user, conversation, offset, limit).await
+}
+
+/// One of them.
+pub async fn one(app: &App, actor: Actor, conversation: ConversationId, id: MessageId) -> Result<Message> {
+    let found = lists::text(&mut app.store.read().await?, actor.user, conversation, id).await?;
+    found.ok_or_else(|| Error::not_found("message"))
+}
+
+/// How far the members of a conversation have received and read, as far as the caller may know.
+pub async fn watermarks(app: &App, actor: Actor, conversation: ConversationId) -> Result<Vec<Watermark>> {
+    let found = streams::watermarks(&mut app.store.read().await?, actor.user, &[conversation]).await?;
+    Ok(found.into_iter().map(|at| at.watermark).collect())
+}
+
+/// Refuses a text that could not be sent.
+pub fn check(app: &App, text: &str) -> Result<()> {
+    message_text(app, text).map(drop)
+}
+
 /// Says how far this member has received.
 pub async fn delivered(app: &App, actor: Actor, input: MessageDelivered) -> Result<Done> {
     raise(app, actor, input.conversation, input.seq, 0).await
@@ -163,12 +199,12 @@ pub async fn read(app: &App, actor: Actor, input: MessageRead) -> Result<Done> {
 
 async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered: i64, read: i64) -> Result<Done> {
     if delivered < 0 {
-        return Err(Error::field("seq", "At least 0."));
+        return Err(Error::field("seq", sentence!("at-least", min = 0_i64)));
     }
     // Most marks repeat what is known; those do not wait for the writer.
     let known = conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?;
     if known.head < delivered {
-        return Err(Error::field("seq", "There is no such number in this conversation yet."));
+        return Err(Error::field("seq", sentence!("no-such-number")));
     }
     if known.delivered >= delivered && known.read >= read {
         return Ok(Done {});
@@ -190,7 +226,7 @@ pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Fou
     let folded = text::fold(&text::clean("query", &input.query, app.config.name_max, false)?);
     let words: Vec<String> = search::words(&folded).map(str::to_owned).collect();
     if words.is_empty() {
-        return Err(Error::field("query", "Name at least one word."));
+        return Err(Error::field("query", sentence!("one-word")));
     }
     if words.len() > app.config.search_words {
         return Err(Error::too_long("query", app.config.search_words, "words"));

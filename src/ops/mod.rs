@@ -15,25 +15,28 @@ pub mod sessions;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::app::App;
+use crate::catalogue::Language;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::metrics;
 use crate::model::{Actor, UserId};
 use crate::planted;
 use crate::protocol::{Command, CommandId, encode_reply, replies};
-use crate::store::{Tx, retried};
+use crate::sentence;
+use crate::store::Tx;
+pub use crate::store::retried;
 
 /// Runs a command and encodes its reply. `auth`, `auth.refresh` and `resume` concern the socket itself and are
 /// answered there.
 ///
 /// What another transaction overtook is run again as a whole: it has changed nothing, and judges what is there now.
-pub async fn dispatch(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) -> Answer {
+pub async fn dispatch(app: &App, actor: Actor, language: Language, id: Option<&CommandId>, command: Command) -> Answer {
     let name = command.name();
     planted::fail_at("command");
     let answer = retried(|| run(app, actor, id, command.clone())).await;
     let refused = answer.as_ref().err().map(|error| error.code);
     metrics::command(name, refused);
-    Answer { frame: answer.unwrap_or_else(|error| encode_reply::<()>(id, &Err(error))), refused }
+    Answer { frame: answer.unwrap_or_else(|error| encode_reply::<()>(id, language, &Err(error))), refused }
 }
 
 /// The answer to a command.
@@ -94,14 +97,15 @@ async fn run(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) 
         C::SessionList(_) => reply(id, sessions::list(app, actor).await),
         C::SessionRevoke(input) => reply(id, sessions::revoke(app, actor, input).await),
         C::Ping(_) => reply(id, Ok(replies::Pong { time: app.now() })),
-        C::Auth(_) => Err(Error::forbidden("This socket has said who it is.")),
-        C::AuthRefresh(_) | C::Resume(_) => Err(Error::forbidden("This belongs on a socket of its own session.")),
+        C::Auth(_) => Err(Error::forbidden(sentence!("said-who"))),
+        C::AuthRefresh(_) | C::Resume(_) => Err(Error::forbidden(sentence!("own-socket"))),
     }
 }
 
 /// Encodes the reply to a command that was done.
 fn reply<T: serde::Serialize>(id: Option<&CommandId>, result: Result<T>) -> Result<Utf8Bytes> {
-    result.map(|output| encode_reply(id, &Ok(output)))
+    // What was done is told in no language.
+    result.map(|output| encode_reply(id, Language::English, &Ok(output)))
 }
 
 /// What somebody pays to do something that they may do so many times an hour. It is asked for last, when all has been
@@ -145,7 +149,7 @@ fn page_size(app: &App, asked: Option<i64>) -> Result<usize> {
         None => Ok(app.config.page_max),
         Some(asked) => match usize::try_from(asked) {
             Ok(size) if size > 0 => Ok(size.min(app.config.page_max)),
-            _ => Err(Error::field("limit", "At least 1.")),
+            _ => Err(Error::field("limit", sentence!("at-least", min = 1_i64))),
         },
     }
 }
@@ -159,7 +163,7 @@ fn distinct(app: &App, field: &'static str, users: &[UserId]) -> Result<()> {
     let mut sorted = users.to_vec();
     sorted.sort_unstable();
     match sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        true => Err(Error::field(field, "Somebody is named twice.")),
+        true => Err(Error::field(field, sentence!("twice"))),
         false => Ok(()),
     }
 }

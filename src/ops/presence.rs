@@ -5,15 +5,17 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 
 use crate::app::App;
+use crate::auth::SECOND;
 use crate::bus::{Notice, Whereabouts};
 use crate::config::ms;
 use crate::error::Result;
-use crate::model::{Actor, PersonalKind, Presence, Status, UserId, UserPresence};
+use crate::model::{Actor, Micros, PersonalKind, Presence, Status, UserId, UserPresence};
 use crate::protocol::Event;
 use crate::protocol::commands::{PresenceGet, StatusSet, TypingSet};
 use crate::protocol::events::{PresenceChanged, Typing};
 use crate::protocol::replies::{Done, Presences};
-use crate::store::{audience, conversations, streams};
+use crate::store::audience::Known;
+use crate::store::{accounts, audience, conversations, streams};
 
 /// How long an account counts as recently active before the next sign of life is written down again, in microseconds.
 const ACTIVE_STEP: i64 = 3_600_000_000;
@@ -43,25 +45,28 @@ pub async fn get(app: &App, actor: Actor, input: PresenceGet) -> Result<Presence
     let asked: Vec<UserId> = known.iter().map(|known| known.user).collect();
     let found = app.bus.whereabouts(&asked).await;
     let users = input.users.iter().map(|user| {
-        let status = known.iter().find(|known| known.user == *user).map(|known| known.status);
-        let presence = status.zip(found.get(user)).map_or(Presence::Offline, |(status, found)| as_seen(*found, status));
+        let known = known.iter().find(|known| known.user == *user);
+        let seen = known.zip(found.get(user)).map(|(known, found)| as_seen(*found, known, app.now()));
+        let presence = seen.unwrap_or(Presence::Offline);
         UserPresence { user: *user, presence }
     });
     Ok(Presences { users: users.collect() })
 }
 
-/// What may be told of a user with a status.
-pub(super) async fn seen(app: &App, user: UserId, status: Status) -> Presence {
+/// What may be told of a user.
+pub(super) async fn seen(app: &App, known: Known) -> Presence {
     // Whoever is invisible is not even looked for: an answer that cannot be had would tell them apart.
-    if status == Status::Invisible {
+    if known.status == Status::Invisible {
         return Presence::Offline;
     }
-    let found = app.bus.whereabouts(&[user]).await;
-    found.get(&user).map_or(Presence::Unknown, |found| as_seen(*found, status))
+    let found = app.bus.whereabouts(&[known.user]).await;
+    found.get(&known.user).map_or(Presence::Unknown, |found| as_seen(*found, &known, app.now()))
 }
 
-fn as_seen(found: Whereabouts, status: Status) -> Presence {
-    match (status, found) {
+fn as_seen(found: Whereabouts, known: &Known, now: Micros) -> Presence {
+    // Who has no socket may have said over REST that they are here.
+    let found = if known.here_until > now { Whereabouts::Connected } else { found };
+    match (known.status, found) {
         (Status::Invisible, _) | (_, Whereabouts::Absent) => Presence::Offline,
         (_, Whereabouts::Unknown) => Presence::Unknown,
         (Status::Online, Whereabouts::Connected) => Presence::Online,
@@ -118,13 +123,37 @@ pub async fn tell_gone(app: Arc<App>) {
     }
 }
 
+/// Notes that a user is here who may have no socket: it holds for `rest_online_s`.
+pub async fn here(app: &App, actor: Actor) -> Result<Done> {
+    let now = app.now();
+    let until = now + app.config.rest_online_s.saturating_mul(SECOND);
+    note(app, actor.user, now, until).await
+}
+
+/// A user who has no socket is not here any more.
+pub async fn not_here(app: &App, user: UserId) -> Result<Done> {
+    note(app, user, app.now(), 0).await
+}
+
+async fn note(app: &App, user: UserId, now: Micros, until: Micros) -> Result<Done> {
+    let mut tx = app.store.begin().await?;
+    let (before, _) = audience::of(&mut tx, user).await?;
+    accounts::touch(&mut tx, user, now).await?;
+    accounts::set_here_until(&mut tx, user, until).await?;
+    app.commit(tx, Vec::new()).await?;
+    if (before.here_until > now) != (until > now) {
+        tell(app, user).await;
+    }
+    Ok(Done {})
+}
+
 /// Tells those who may know.
 async fn tell(app: &App, user: UserId) {
     let told = async {
         let mut conn = app.store.read().await?;
-        let (status, users) = audience::of(&mut conn, user).await?;
+        let (known, users) = audience::of(&mut conn, user).await?;
         drop(conn);
-        let presence = UserPresence { user, presence: seen(app, user, status).await };
+        let presence = UserPresence { user, presence: seen(app, known).await };
         let frame = Event::PresenceChanged(PresenceChanged { presence }).encode();
         app.bus.publish(vec![Notice::EphemeralTo { users, frame }]);
         Ok::<_, crate::error::Error>(())

@@ -10,6 +10,7 @@ use crate::protocol::Event;
 use crate::protocol::commands::{MessageReact, MessageUnreact};
 use crate::protocol::events::{ReactionAdded, ReactionRemoved};
 use crate::protocol::replies::Changed;
+use crate::sentence;
 use crate::store::Conn;
 use crate::store::changes::{self, Stored};
 use crate::store::conversations::{self, Membership};
@@ -24,7 +25,7 @@ pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed
     let (different, there) = changes::emojis(&mut tx, stored.id, &emoji).await?;
     let emojis_max = app.config.emojis_per_message;
     if !there && different >= emojis_max {
-        return Err(Error::new(ErrorCode::LimitReached, format!("At most {emojis_max} different emojis.")));
+        return Err(Error::new(ErrorCode::LimitReached, sentence!("emojis-full", max = emojis_max)));
     }
     let Some(rev) = changes::react(&mut tx, conversation, stored.id, actor.user, &emoji).await? else {
         return Ok(Changed { conversation, seq: membership.head });
@@ -65,6 +66,6 @@ fn check_emoji(app: &App, emoji: &str) -> Result<()> {
     text::clean("emoji", emoji, app.config.emoji_max, false)?;
     match emoji.graphemes(true).count() == 1 && !emoji.trim().is_empty() {
         true => Ok(()),
-        false => Err(Error::field("emoji", "One emoji.")),
+        false => Err(Error::field("emoji", sentence!("one-emoji"))),
     }
 }

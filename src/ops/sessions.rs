@@ -12,16 +12,10 @@ use crate::limits::Prefix;
 use crate::model::{Actor, Micros, PersonalKind, SessionId, UserId};
 use crate::protocol::commands::{AuthRefresh, SessionRevoke};
 use crate::protocol::replies::{Done, Renewed, Sessions};
+use crate::sentence;
 use crate::store::sessions::{self, NewSession, Stored};
 use crate::store::{Conn, accounts, streams};
 use crate::text::username_key;
-
-/// The one text for a wrong password, an unknown name and a disabled account.
-pub const NO_ACCOUNT: &str = "No active account found with the given credentials";
-/// The text for a token whose user is deleted.
-pub const USER_GONE: &str = "User not found";
-/// The text for a token whose user is disabled.
-pub const USER_DISABLED: &str = "User is inactive";
 
 /// Longest label of a session, in characters.
 const LABEL_MAX: usize = 150;
@@ -65,7 +59,8 @@ pub struct LoggedIn {
 
 /// Signs in: checks the password and opens a session.
 pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
-    let refused = || Error::new(ErrorCode::InvalidCredentials, NO_ACCOUNT);
+    // One sentence for a wrong password, an unknown name and a disabled account.
+    let refused = || Error::new(ErrorCode::InvalidCredentials, sentence!("no-account"));
     let key = username_key(input.username);
     let origin = app.auth.origin(&key, Prefix::of(input.address))?;
     let (found, known) = {
@@ -140,14 +135,14 @@ pub async fn auth_refresh(app: &App, actor: Actor, client: &str, input: AuthRefr
             Ok(Renewed { access: None, refresh: None, expires_at: shown.expires_at })
         }
         (None, Some(refresh_token)) => refresh(app, &refresh_token, input.rotate, client, Some(actor)).await,
-        _ => Err(Error::field("token", "Give one of token and refresh.")),
+        _ => Err(Error::field("token", sentence!("one-token"))),
     }
 }
 
 fn check_same(actor: Actor, shown: Actor) -> Result<()> {
     match actor.is_same_session(shown) {
         true => Ok(()),
-        false => Err(Error::new(ErrorCode::InvalidCredentials, "The token is of another session.")),
+        false => Err(Error::new(ErrorCode::InvalidCredentials, sentence!("other-session"))),
     }
 }
 
@@ -203,10 +198,10 @@ fn lost_answer(app: &App, stored: &Stored, shown: &str, client: &str, now: Micro
 fn usable(found: Option<Stored>, actor: Actor, now: Micros) -> Result<Stored> {
     let stored = found.filter(|stored| stored.user == actor.user).ok_or(TokenFault::Invalid)?;
     if stored.deleted {
-        return Err(Error::new(ErrorCode::InvalidCredentials, USER_GONE));
+        return Err(Error::new(ErrorCode::InvalidCredentials, sentence!("user-gone")));
     }
     if stored.disabled {
-        return Err(Error::new(ErrorCode::InvalidCredentials, USER_DISABLED));
+        return Err(Error::new(ErrorCode::InvalidCredentials, sentence!("user-disabled")));
     }
     if stored.ended_at.is_some() {
         return Err(TokenFault::Ended.into());

@@ -11,6 +11,7 @@ use crate::model::{
     Conversation, ConversationId, Gender, MatchId, MessageId, Micros, OwnProfile, Preferences, Profile, Role,
     SessionId, Status, UserId,
 };
+use crate::sentence;
 
 /// A row of the command table.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +45,7 @@ macro_rules! commands {
             pub fn parse(kind: &str, data: &str) -> Result<Command> {
                 match kind {
                     $($name => parse_data(data).map(Command::$variant),)*
-                    _ => Err(Error::new(ErrorCode::UnknownCommand, "No command has this type.")),
+                    _ => Err(Error::new(ErrorCode::UnknownCommand, sentence!("no-command"))),
                 }
             }
 
@@ -151,8 +152,12 @@ inputs! {
     }
     /// Input of `profile.update`. What is left out stays.
     ProfileUpdate {
+        /// Your user name.
+        #[serde(default)] username: Option<String>,
         /// E-mail address; empty to remove.
         #[serde(default)] email: Option<String>,
+        /// Telephone number; empty to remove. Told to nobody else.
+        #[serde(default)] phone: Option<String>,
         /// Given name.
         #[serde(default)] first_name: Option<String>,
         /// Family name.
@@ -165,8 +170,8 @@ inputs! {
         #[serde(default)] gender: Option<Gender>,
         /// The name of your place.
         #[serde(default)] location: Option<String>,
-        /// Where you are; stored coarse, never given out.
-        #[serde(default)] place: Option<Place>,
+        /// Where you are; stored coarse, never given out. Null to remove.
+        #[serde(default, deserialize_with = "named")] place: Option<Option<Place>>,
         /// Replaces the whole list.
         #[serde(default)] interests: Option<Vec<String>>,
     }
@@ -464,4 +469,9 @@ inputs! {
         /// All up to this number of the personal stream.
         seq: i64,
     }
+}
+
+/// A field that may be null, which is something else than not being there.
+fn named<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(data: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(data).map(Some)
 }

@@ -15,13 +15,12 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use commands::Command;
 pub use events::Event;
 
+use crate::catalogue::Language;
 use crate::error::{Error, ErrorBody, ErrorCode, Result};
+use crate::sentence;
 
 /// Longest string that a client may use as the `id` of a command, in bytes.
 pub const COMMAND_ID_MAX: usize = 64;
-
-/// What a frame should have been.
-const FRAME: &str = "A frame is {\"id\":1,\"type\":\"subject.verb\",\"data\":{...}}";
 
 /// What a client calls its command, echoed in the reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -85,8 +84,8 @@ fn is_object(json: &str) -> bool {
 
 fn not_an_object(text: &str) -> Error {
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) => Error::new(ErrorCode::InvalidFrame, format!("{FRAME}.")),
-        Err(cause) => Error::new(ErrorCode::InvalidJson, format!("The frame is not JSON: {}.", reason(&cause))),
+        Ok(_) => Error::new(ErrorCode::InvalidFrame, sentence!("frame-shape")),
+        Err(cause) => Error::new(ErrorCode::InvalidJson, sentence!("frame-no-json", why = reason(&cause))),
     }
 }
 
@@ -97,10 +96,10 @@ fn save_id(text: &str) -> Option<CommandId> {
 
 fn envelope_error(text: &str, cause: &serde_json::Error) -> Error {
     if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        let place = format!("The frame is not JSON: {} at column {}.", reason(cause), cause.column());
-        return Error::new(ErrorCode::InvalidJson, place);
+        let why = format!("{} at column {}", reason(cause), cause.column());
+        return Error::new(ErrorCode::InvalidJson, sentence!("frame-no-json", why = why));
     }
-    Error::new(ErrorCode::InvalidFrame, format!("{FRAME}: {}.", reason(cause)))
+    Error::new(ErrorCode::InvalidFrame, sentence!("frame-fault", why = reason(cause)))
 }
 
 /// The sentence of a JSON error without its place, which is told apart, and without names of Rust's types.
@@ -113,7 +112,7 @@ fn reason(cause: &serde_json::Error) -> String {
 /// Reads `data` into the input of a command; an error names the field and says why.
 fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
     if !is_object(data) {
-        return Err(Error::field("data", "An object is expected."));
+        return Err(Error::field("data", sentence!("object-expected")));
     }
     let mut reader = serde_json::Deserializer::from_str(data);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -129,7 +128,7 @@ fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T> {
         } else {
             (ErrorCode::InvalidField, if path == "." { "data".to_owned() } else { path })
         };
-        Error { field: Some(field), ..Error::new(code, format!("{}.", capitalised(&why))) }
+        Error { field: Some(field), ..Error::new(code, sentence!("data-fault", why = capitalised(&why))) }
     })
 }
 
@@ -149,11 +148,12 @@ struct Reply<'a, T> {
     error: Option<ErrorBody<'a>>,
 }
 
-/// The frame that answers a command: `{"id","ok":true,"data"}` or `{"id","ok":false,"error"}`.
-pub fn encode_reply<T: Serialize>(id: Option<&CommandId>, result: &Result<T>) -> Utf8Bytes {
+/// The frame that answers a command: `{"id","ok":true,"data"}` or `{"id","ok":false,"error"}`, an
+/// error in the language of the reader.
+pub fn encode_reply<T: Serialize>(id: Option<&CommandId>, language: Language, result: &Result<T>) -> Utf8Bytes {
     let reply = match result {
         Ok(data) => Reply { id, ok: true, data: Some(data), error: None },
-        Err(error) => Reply { id, ok: false, data: None, error: Some(error.into()) },
+        Err(error) => Reply { id, ok: false, data: None, error: Some(ErrorBody::new(error, language)) },
     };
     encode(&reply)
 }

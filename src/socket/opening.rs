@@ -17,6 +17,7 @@ use crate::ops;
 use crate::ops::sessions::Authenticated;
 use crate::protocol::replies::Hello;
 use crate::protocol::{Command, CommandId, Parsed, encode_reply, parse};
+use crate::sentence;
 
 /// Waits until the client said who it is.
 pub(super) async fn open(
@@ -42,13 +43,13 @@ pub(super) async fn open(
         let Parsed { id, command } = parse(&text);
         let answer = match command {
             Ok(Command::Auth(input)) => ops::sessions::authenticate(app, &input.token).await,
-            Ok(_) => Err(Error::new(ErrorCode::NotAuthenticated, "Say who you are first, with auth.")),
+            Ok(_) => Err(Error::new(ErrorCode::NotAuthenticated, sentence!("say-who"))),
             Err(error) => Err(error),
         };
         match answer {
             Ok(authenticated) => return Ok((authenticated, id)),
             Err(error) => {
-                let refusal = encode_reply::<()>(id.as_ref(), &Err(error));
+                let refusal = encode_reply::<()>(id.as_ref(), start.language, &Err(error));
                 let sent = timeout(ms(app.config.write_ms), stream.send(Message::Text(refusal))).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     return Err(CloseCode::AuthTimeout);

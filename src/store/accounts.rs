@@ -5,6 +5,7 @@ use sqlx::FromRow;
 use super::{Conn, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Gender, Micros, OwnProfile, Preferences, Status, UserId};
+use crate::text::Username;
 
 /// A user to be.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Credentials {
 pub struct ProfileChange {
     /// E-mail address.
     pub email: Option<String>,
+    /// Telephone number.
+    pub phone: Option<String>,
     /// Given name.
     pub first_name: Option<String>,
     /// Family name.
@@ -53,8 +56,8 @@ pub struct ProfileChange {
     pub gender: Option<Gender>,
     /// Name of the place.
     pub location: Option<String>,
-    /// Row and place in the row of the place's cell.
-    pub cell: Option<(i64, i64)>,
+    /// Row and place in the row of the place's cell, or none for no place.
+    pub cell: Option<Option<(i64, i64)>>,
 }
 
 /// A user as another one may see them, not yet rendered.
@@ -84,6 +87,10 @@ pub struct Seen {
     pub status: Status,
     /// The two are matched, or share a conversation.
     pub acquainted: bool,
+    /// When they were last here.
+    pub last_active_at: Micros,
+    /// Until when they count as here without a socket.
+    pub here_until: Micros,
 }
 
 /// Adds a user; `None` when the name is taken.
@@ -152,6 +159,7 @@ struct Own {
     id: UserId,
     username: String,
     email: String,
+    phone: String,
     first_name: String,
     last_name: String,
     bio: String,
@@ -161,6 +169,7 @@ struct Own {
     has_place: bool,
     status: Status,
     created_at: Micros,
+    last_active_at: Micros,
     #[sqlx(flatten)]
     wanted: Wanted,
 }
@@ -198,8 +207,8 @@ fn gender_name(gender: Gender) -> &'static str {
 
 /// A user's own account; `None` for a deleted user.
 pub async fn own(conn: &mut Conn, user: UserId) -> Result<Option<OwnProfile>> {
-    const SQL: &str = "SELECT id, username, email, first_name, last_name, bio, birth_date, gender, location, \
-        cell_lat IS NOT NULL AS has_place, status, created_at, age_min, age_max, distance_km, seeks \
+    const SQL: &str = "SELECT id, username, email, phone, first_name, last_name, bio, birth_date, gender, \
+        location, cell_lat IS NOT NULL AS has_place, status, created_at, last_active_at, age_min, age_max, distance_km, seeks \
         FROM users WHERE id = $1 AND deleted_at IS NULL";
     let own: Option<Own> = on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?;
     let Some(own) = own else { return Ok(None) };
@@ -207,6 +216,7 @@ pub async fn own(conn: &mut Conn, user: UserId) -> Result<Option<OwnProfile>> {
         id: own.id,
         username: own.username,
         email: own.email,
+        phone: own.phone,
         first_name: own.first_name,
         last_name: own.last_name,
         bio: own.bio,
@@ -218,13 +228,14 @@ pub async fn own(conn: &mut Conn, user: UserId) -> Result<Option<OwnProfile>> {
         status: own.status,
         preferences: own.wanted.into(),
         created_at: own.created_at,
+        last_seen: own.last_active_at,
     }))
 }
 
 /// Another user, as far as they may be seen: `None` when unknown, deleted, disabled, or blocked either way.
 pub async fn seen(conn: &mut Conn, reader: UserId, user: UserId) -> Result<Option<Seen>> {
     const SQL: &str = "SELECT u.id, u.username, u.first_name, u.last_name, u.bio, u.birth_date, u.gender, u.location, \
-        u.cell_lat, u.cell_lon, u.status, \
+        u.cell_lat, u.cell_lon, u.status, u.last_active_at, u.here_until, \
         (p.matched_at IS NOT NULL AND p.match_ended_at IS NULL) OR EXISTS (SELECT 1 FROM members a \
             JOIN members b ON b.conversation_id = a.conversation_id WHERE a.user_id = $1 AND b.user_id = u.id) \
             AS acquainted \
@@ -258,9 +269,11 @@ pub async fn interests(conn: &mut Conn, user: UserId) -> Result<Vec<String>> {
 /// Replaces the interests of a user.
 pub async fn set_interests(tx: &mut Conn, user: UserId, names: &[String]) -> Result<()> {
     const CLEAR: &str = "DELETE FROM interests WHERE user_id = $1";
+    const NAME: &str = "INSERT INTO interest_names (name) VALUES ($1) ON CONFLICT (name) DO NOTHING";
     const ADD: &str = "INSERT INTO interests (user_id, name) VALUES ($1, $2) ON CONFLICT (user_id, name) DO NOTHING";
     run!(tx, sqlx::query(CLEAR).bind(user))?;
     for name in names {
+        run!(tx, sqlx::query(NAME).bind(name))?;
         run!(tx, sqlx::query(ADD).bind(user).bind(name))?;
     }
     Ok(())
@@ -271,8 +284,9 @@ pub async fn update(tx: &mut Conn, user: UserId, change: &ProfileChange) -> Resu
     const SQL: &str = "UPDATE users SET email = COALESCE($2, email), first_name = COALESCE($3, first_name), \
         last_name = COALESCE($4, last_name), bio = COALESCE($5, bio), \
         birth_date = NULLIF(COALESCE($6, birth_date), ''), gender = COALESCE($7, gender), \
-        location = COALESCE($8, location), cell_lat = COALESCE($9, cell_lat), cell_lon = COALESCE($10, cell_lon) \
-        WHERE id = $1";
+        location = COALESCE($8, location), phone = COALESCE($9, phone), \
+        cell_lat = CASE WHEN $10 = 1 THEN $11 ELSE cell_lat END, \
+        cell_lon = CASE WHEN $10 = 1 THEN $12 ELSE cell_lon END WHERE id = $1";
     run!(
         tx,
         sqlx::query(SQL)
@@ -284,10 +298,45 @@ pub async fn update(tx: &mut Conn, user: UserId, change: &ProfileChange) -> Resu
             .bind(&change.birth_date)
             .bind(change.gender)
             .bind(&change.location)
-            .bind(change.cell.map(|(lat, _)| lat))
-            .bind(change.cell.map(|(_, lon)| lon))
+            .bind(&change.phone)
+            .bind(i64::from(change.cell.is_some()))
+            .bind(change.cell.flatten().map(|(lat, _)| lat))
+            .bind(change.cell.flatten().map(|(_, lon)| lon))
     )?;
     Ok(())
+}
+
+/// Gives a user another name; false when somebody has it.
+pub async fn rename(tx: &mut Conn, user: UserId, name: &Username) -> Result<bool> {
+    const TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE username_key = $1 AND id <> $2)";
+    const SQL: &str = "UPDATE users SET username = $2, username_key = $3 WHERE id = $1";
+    // The unique index decides; who is overtaken asks again.
+    let taken: bool = on!(tx, c => sqlx::query_scalar(TAKEN).bind(&name.key).bind(user).fetch_one(c))?;
+    if !taken {
+        run!(tx, sqlx::query(SQL).bind(user).bind(&name.shown).bind(&name.key))?;
+    }
+    Ok(!taken)
+}
+
+/// Until when a user counts as here without a socket.
+pub async fn set_here_until(tx: &mut Conn, user: UserId, until: Micros) -> Result<()> {
+    const SQL: &str = "UPDATE users SET here_until = $2 WHERE id = $1";
+    run!(tx, sqlx::query(SQL).bind(user).bind(until))?;
+    Ok(())
+}
+
+/// What a user is interested in, by name, with the numbers that all users' interests share.
+pub async fn numbered_interests(conn: &mut Conn, user: UserId) -> Result<Vec<(i64, String)>> {
+    const SQL: &str = "SELECT n.id, n.name FROM interests i JOIN interest_names n ON n.name = i.name \
+        WHERE i.user_id = $1 ORDER BY n.id";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_all(c))?)
+}
+
+/// The names of some users; empty for those whose accounts are gone.
+pub async fn names(conn: &mut Conn, users: &[UserId]) -> Result<Vec<(UserId, String)>> {
+    const SQL: &str = "SELECT u.id, CASE WHEN u.deleted_at IS NULL THEN u.username ELSE '' END \
+        FROM users u WHERE u.id IN (SELECT j.value FROM json_each($1) j)";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(json_list(users)).fetch_all(c))?)
 }
 
 /// Whom a user looks for.

@@ -16,6 +16,8 @@ pub struct Known {
     pub user: UserId,
     /// What they chose to be seen as.
     pub status: Status,
+    /// Until when they count as here without a socket.
+    pub here_until: Micros,
 }
 
 /// All who share an active match or a conversation with user `$1`, without blocks and deleted accounts. Nobody is left
@@ -43,18 +45,19 @@ macro_rules! acquaintances {
     };
 }
 
-/// A user's status, and who may know of it.
-pub async fn of(conn: &mut Conn, user: UserId) -> Result<(Status, Vec<UserId>)> {
-    const STATUS: &str = "SELECT status FROM users WHERE id = $1";
+/// What decides how a user is seen, and who may know of it.
+pub async fn of(conn: &mut Conn, user: UserId) -> Result<(Known, Vec<UserId>)> {
+    const STATUS: &str = "SELECT id AS user, status, here_until FROM users WHERE id = $1";
     const AUDIENCE: &str = acquaintances!("u.id", "");
-    let status = on!(conn, c => sqlx::query_scalar(STATUS).bind(user).fetch_one(c))?;
+    let known = on!(conn, c => sqlx::query_as(STATUS).bind(user).fetch_one(c))?;
     let audience = on!(conn, c => sqlx::query_scalar(AUDIENCE).bind(user).bind(GROUP_MAX).fetch_all(c))?;
-    Ok((status, audience))
+    Ok((known, audience))
 }
 
 /// Those of some users whose presence a reader may know.
 pub async fn known_among(conn: &mut Conn, reader: UserId, users: &[UserId]) -> Result<Vec<Known>> {
-    const SQL: &str = acquaintances!("u.id AS user, u.status", "AND u.id IN (SELECT j.value FROM json_each($3) j)");
+    const SQL: &str =
+        acquaintances!("u.id AS user, u.status, u.here_until", "AND u.id IN (SELECT j.value FROM json_each($3) j)");
     let users = json_list(users);
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(GROUP_MAX).bind(&users).fetch_all(c))?)
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::metrics;
 use crate::model::{ConversationId, ConversationKind, Message, MessageId, MessageKind, Micros, Stream, UserId};
 use crate::planted::{self, Fault};
+use crate::sentence;
 
 /// Writes a batch in one transaction. Answers what became of each message, in order. Conversations of at most
 /// `audience_max` members are told with who they are.
@@ -202,11 +203,11 @@ impl Rights {
                 return Err(Error::not_found("conversation"));
             }
             if self.blocked_at.is_some() {
-                return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+                return Err(Error::new(ErrorCode::Blocked, sentence!("you-blocked")));
             }
         }
         if message.reply_to.is_some() && self.answers_seq.is_none() {
-            return Err(Error::field("reply_to", "There is no such message in this conversation."));
+            return Err(Error::field("reply_to", sentence!("no-such-reply")));
         }
         Ok(())
     }
@@ -259,8 +260,7 @@ fn number<'a>(
     for (at, message) in batch.iter().enumerate() {
         let key = message.client_key.as_deref();
         let hash = key.map(|_| content_hash(message));
-        let reused =
-            || Outcome::Refused(Error::new(ErrorCode::KeyReused, "This client_key was used with other content."));
+        let reused = || Outcome::Refused(Error::new(ErrorCode::KeyReused, sentence!("key-reused")));
         if let Some(first) = known.get(&at) {
             let same = first.content_hash == hash;
             let placed = Placed { id: first.id, seq: first.seq, sent_at: first.sent_at };

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
     Conversation, ConversationId, ConversationKind, Member, Message, MessageId, MessageKind, Micros, Role, UserId,
 };
+use crate::sentence;
 
 /// What a member is in a conversation, read under its lock.
 #[derive(Debug, Clone, FromRow)]
@@ -45,7 +46,7 @@ impl Membership {
             return Err(Error::not_found("conversation"));
         }
         if self.blocked_at.is_some() {
-            return Err(Error::new(ErrorCode::Blocked, "You have blocked this user. Unblock first."));
+            return Err(Error::new(ErrorCode::Blocked, sentence!("you-blocked")));
         }
         Ok(())
     }
@@ -53,11 +54,11 @@ impl Membership {
     /// Whether this is a group in which the member has at least a role.
     pub fn at_least(&self, role: Role) -> Result<()> {
         if self.kind == ConversationKind::Direct {
-            return Err(Error::forbidden("A direct conversation has no title, roles or other members."));
+            return Err(Error::forbidden(sentence!("direct-has-none")));
         }
         match self.role >= role {
             true => Ok(()),
-            false => Err(Error::forbidden("Your role in this group does not allow it.")),
+            false => Err(Error::forbidden(sentence!("role-too-low"))),
         }
     }
 }

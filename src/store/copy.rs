@@ -6,15 +6,17 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::sqlite::Sqlite;
 use super::{Store, Tx, json_list, on, run, search};
+use crate::catalogue::Language;
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, MessageId};
 use crate::text;
 
 /// What is copied, each after what it refers to. The index of words is made anew, and what changed lately is over.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "meta",
     "users",
     "interests",
+    "interest_names",
     "sessions",
     "personal",
     "pairs",
@@ -24,6 +26,7 @@ const TABLES: [&str; 12] = [
     "reactions",
     "removals",
     "reports",
+    "imported_files",
 ];
 
 /// Rows in one statement.
@@ -43,7 +46,7 @@ pub async fn copy(from: &Store, to: &Store, progress: impl Fn(String)) -> Copied
     // Made now where no server has ever made them, so that they are copied.
     from.epoch().await?;
     from.installation().await?;
-    let cannot = |error: Error| format!("nothing was copied: {}", error.message);
+    let cannot = |error: Error| format!("nothing was copied: {}", error.message.told_in(Language::English));
     let mut tx = to.begin().await.map_err(cannot)?;
     let users = count(&mut tx, "users").await.map_err(cannot)?;
     if users > 0 {
@@ -64,7 +67,7 @@ pub async fn copy(from: &Store, to: &Store, progress: impl Fn(String)) -> Copied
     continue_ids(file, &mut tx).await.map_err(cannot)?;
     // Without its statistics the database would choose its first plans as for empty tables.
     run!(&mut *tx, sqlx::query("ANALYZE")).map_err(Error::from).map_err(cannot)?;
-    tx.commit(|| ()).await.map_err(|error| error.message.into_owned())
+    tx.commit(|| ()).await.map_err(|error| error.message.told_in(Language::English))
 }
 
 async fn count(tx: &mut Tx, table: &str) -> Result<i64> {

@@ -12,6 +12,7 @@ pub mod conversations;
 pub mod copy;
 pub mod ending;
 pub mod inbox;
+pub mod lists;
 pub mod messages;
 mod outage;
 pub mod pairs;

@@ -200,6 +200,7 @@ macro_rules! matches_of {
         )
     };
 }
+pub(super) use matches_of;
 
 /// One match of a reader.
 pub async fn match_of(conn: &mut Conn, reader: UserId, id: MatchId) -> Result<Option<MatchRow>> {

@@ -17,6 +17,7 @@ use super::{Use, outage};
 use crate::config::{Config, ms};
 use crate::error::Result;
 use crate::planted::{self, Fault};
+use crate::sentence;
 
 /// How long a transaction may lie idle before the database ends it. Ours never do; this is for a process that stopped.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
@@ -258,11 +259,11 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
         "40001" | "40P01" | "23505" => Some(Error::overtaken()),
         "53100" => {
             outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));
-            busy("The server cannot write now: its disk is full. Nothing was changed.")
+            busy(sentence!("disk-full"))
         }
         // A lock was waited for in vain.
         "55P03" => Some(Error::busy()),
-        "57014" => busy("The query took too long. Ask for less."),
+        "57014" => busy(sentence!("query-too-long")),
         // Too many connections, out of memory and the like; shutting down, starting up; the connection failed.
         code if code.starts_with("53") || ends_connection(code) => {
             let message = error.message();

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::{Use, outage};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
+use crate::sentence;
 
 /// Connections that read; more would only wait for the same two or four cores.
 const READERS: u32 = 4;
@@ -196,11 +197,11 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Option<Error> {
         // Busy, locked.
         5 | 6 => Some(Error::busy()),
         // Interrupted.
-        9 => Some(Error::new(ErrorCode::Busy, "The query took too long. Ask for less.")),
+        9 => Some(Error::new(ErrorCode::Busy, sentence!("query-too-long"))),
         // Full.
         13 => {
             outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));
-            Some(Error::new(ErrorCode::Busy, "The server cannot write now: its disk is full. Nothing was changed."))
+            Some(Error::new(ErrorCode::Busy, sentence!("disk-full")))
         }
         _ => None,
     }

@@ -1,6 +1,7 @@
 //! The tables of the documents, made from the lists of the code, and the schema of the protocol.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use duet::config::{Config, SETTINGS};
 use duet::error::{CloseCode, ErrorBody, ErrorCode};
@@ -289,7 +290,10 @@ pub fn map() -> String {
         }
     }
     files.sort();
-    let rows = files.iter().filter(|file| file.file_name().is_none_or(|name| name != "tests.rs")).map(|file| {
+    let is_code = |file: &&PathBuf| {
+        file.extension().is_some_and(|kind| kind == "rs") && file.file_name().is_some_and(|name| name != "tests.rs")
+    };
+    let rows = files.iter().filter(is_code).map(|file| {
         let name = file.strip_prefix(super::path("src")).expect("inside").display().to_string();
         let text = std::fs::read_to_string(file).expect("a text");
         let about: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();

@@ -1,0 +1,150 @@
+//! Tokens, registering, logging out, changing the password: section 3.1 of the contract.
+
+use serde::Serialize;
+use warp::http::StatusCode;
+
+use super::Call;
+use super::answers::{Answer, FieldErrors, Refusal, done, json};
+use super::form::Field;
+use crate::error::{Error, ErrorCode};
+use crate::ops;
+use crate::ops::accounts::Register;
+use crate::ops::sessions::{self, Login};
+use crate::protocol::commands::PasswordChange;
+use crate::protocol::replies::Renewed;
+use crate::sentence;
+use crate::text;
+
+/// Longest name of a user, in characters.
+pub(super) const NAME_MAX: usize = 150;
+/// Longest e-mail address, in characters.
+pub(super) const EMAIL_MAX: usize = 254;
+/// The operation judges how long it may be.
+const ANY: usize = usize::MAX;
+
+const TOKEN: &[Field] = &[Field::text("username", ANY).required(), Field::text("password", ANY).required()];
+const REFRESH: &[Field] = &[Field::text("refresh", ANY).required(), Field::boolean("rotate")];
+const REGISTER: &[Field] = &[
+    Field::text("username", NAME_MAX).fitting(fits_username).required(),
+    Field::text("password", ANY).required(),
+    Field::text("password2", ANY).required(),
+    Field::blank("email", EMAIL_MAX).fitting(fits_email),
+    Field::blank("first_name", NAME_MAX),
+    Field::blank("last_name", NAME_MAX),
+];
+const LOGOUT: &[Field] = &[Field::blank("refresh", ANY)];
+const CHANGE_PASSWORD: &[Field] = &[
+    Field::text("old_password", ANY).required(),
+    Field::text("new_password", ANY).required(),
+    Field::text("new_password2", ANY).required(),
+];
+
+/// What the operation would refuse one by one is asked here, so that all that is wrong is told at once.
+pub(super) fn fits_username(name: &str) -> crate::error::Result<()> {
+    text::Username::new(name).map(drop)
+}
+
+pub(super) fn fits_email(address: &str) -> crate::error::Result<()> {
+    text::email("email", address).map(drop)
+}
+
+#[derive(Serialize)]
+struct Pair {
+    refresh: String,
+    access: String,
+}
+
+pub(super) async fn token(call: Call) -> Answer {
+    let mut form = call.form(TOKEN);
+    form.check()?;
+    let (username, password) = (form.text_or_empty("username"), form.text_or_empty("password"));
+    let (label, address) = (&call.client.label, call.client.address);
+    let input = Login { username: &username, password: &password, label, address };
+    match sessions::login(&call.app, input).await {
+        Ok(made) => Ok(json(StatusCode::OK, &Pair { refresh: made.refresh, access: made.access })),
+        Err(error) if error.code == ErrorCode::InvalidCredentials => {
+            Err(Refusal::Unauthorized { detail: error.message, code: None, token: None })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Serialize)]
+struct Refreshed {
+    access: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<String>,
+}
+
+pub(super) async fn refresh(call: Call) -> Answer {
+    let mut form = call.form(REFRESH);
+    form.check()?;
+    let (token, rotate) = (form.text_or_empty("refresh"), form.boolean("rotate").unwrap_or(false));
+    match sessions::refresh(&call.app, &token, rotate, &call.client.fingerprint, None).await {
+        Ok(Renewed { access, refresh, .. }) => Ok(json(StatusCode::OK, &Refreshed { access, refresh })),
+        Err(error) if matches!(error.message.name(), "user-gone" | "user-disabled") => {
+            let detail = sentence!("no-account-for-token");
+            Err(Refusal::Unauthorized { detail, code: None, token: None })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[derive(Serialize)]
+struct Registered {
+    username: String,
+    email: String,
+    first_name: String,
+    last_name: String,
+}
+
+pub(super) async fn register(call: Call) -> Answer {
+    let mut form = call.form(REGISTER);
+    form.check()?;
+    let mut text = |name| form.text_or_empty(name);
+    let (username, password, again) = (text("username"), text("password"), text("password2"));
+    let (email, first_name, last_name) = (text("email"), text("first_name"), text("last_name"));
+    if password != again {
+        return Err(FieldErrors::of("password", sentence!("passwords-differ")).into());
+    }
+    let (email, first_name, last_name) = (email.as_str(), first_name.as_str(), last_name.as_str());
+    let wanted = Register { username: &username, password: &password, email, first_name, last_name };
+    let ops::accounts::Registered { username, email, first_name, last_name, .. } =
+        ops::accounts::register(&call.app, wanted).await?;
+    Ok(json(StatusCode::CREATED, &Registered { username, email, first_name, last_name }))
+}
+
+pub(super) async fn logout(call: Call) -> Answer {
+    let actor = call.actor()?;
+    let mut form = call.form(LOGOUT);
+    form.check()?;
+    let refresh = form.text("refresh").filter(|token| !token.is_empty());
+    match sessions::logout(&call.app, actor, refresh.as_deref()).await {
+        Ok(_) => Ok(done(call.language, &sentence!("logged-out"))),
+        Err(error) if error.code == ErrorCode::InvalidCredentials => {
+            Err(Refusal::Detail(StatusCode::BAD_REQUEST, error.message))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) async fn change_password(call: Call) -> Answer {
+    let actor = call.actor()?;
+    let mut form = call.form(CHANGE_PASSWORD);
+    form.check()?;
+    let mut text = |name| form.text_or_empty(name);
+    let (old, new, again) = (text("old_password"), text("new_password"), text("new_password2"));
+    if new != again {
+        return Err(FieldErrors::of("new_password", sentence!("new-passwords-differ")).into());
+    }
+    match ops::accounts::change_password(&call.app, actor, PasswordChange { old, new }).await {
+        Ok(_) => Ok(done(call.language, &sentence!("password-changed"))),
+        Err(error) if error.code == ErrorCode::WrongPassword => {
+            Err(FieldErrors::of("old_password", sentence!("old-password-wrong")).into())
+        }
+        Err(error) if error.field.as_deref() == Some("new") => {
+            Err(Error { field: Some("new_password".to_owned()), ..error }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

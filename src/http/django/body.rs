@@ -1,0 +1,175 @@
+//! Bodies of requests: read within a size and a time, and taken apart by their media type into named values.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use serde_json::{Map, Value};
+use warp::Buf;
+use warp::http::header::CONTENT_TYPE;
+use warp::http::{HeaderMap, StatusCode};
+
+use super::answers::Refusal;
+use crate::sentence;
+
+/// What a request brought, by name, not judged yet.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Body {
+    values: Vec<(String, Value)>,
+    /// Names under which files came.
+    files: Vec<String>,
+    /// From an HTML form, in which every value is a text and an empty one may mean nothing.
+    is_form: bool,
+}
+
+/// Reads a body, counting its bytes as they come: the client's own word on its length is not asked.
+pub(super) async fn read<B: Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    most: usize,
+    time: Duration,
+) -> Result<Vec<u8>, Refusal> {
+    let mut body = pin!(body);
+    let mut bytes = Vec::new();
+    let reading = async {
+        while let Some(part) = body.next().await {
+            let broken = |_| Refusal::Detail(StatusCode::BAD_REQUEST, sentence!("body-broken"));
+            let mut part = part.map_err(broken)?;
+            if bytes.len() + part.remaining() > most {
+                return Err(Refusal::Detail(StatusCode::PAYLOAD_TOO_LARGE, sentence!("body-too-large", max = most)));
+            }
+            while part.has_remaining() {
+                let chunk = part.chunk();
+                bytes.extend_from_slice(chunk);
+                let read = chunk.len();
+                part.advance(read);
+            }
+        }
+        Ok(())
+    };
+    let late = |_| Refusal::Detail(StatusCode::REQUEST_TIMEOUT, sentence!("body-late"));
+    tokio::time::timeout(time, reading).await.map_err(late)??;
+    Ok(bytes)
+}
+
+impl Body {
+    /// Takes a body apart by its media type.
+    pub(super) async fn parse(headers: &HeaderMap, body: Vec<u8>) -> Result<Body, Refusal> {
+        let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match kind.as_str() {
+            _ if body.is_empty() => Ok(Body::default()),
+            "application/json" => {
+                Ok(Body { values: from_json(&body)?.into_iter().collect(), files: Vec::new(), is_form: false })
+            }
+            "application/x-www-form-urlencoded" => {
+                let values = pairs(&body).into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+                Ok(Body { values, files: Vec::new(), is_form: true })
+            }
+            "multipart/form-data" => from_multipart(media, body).await,
+            _ => {
+                Err(Refusal::Detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence!("unsupported-media", media = media)))
+            }
+        }
+    }
+
+    /// The last value of a name, as Django takes it.
+    pub(super) fn last(&self, name: &str) -> Option<&Value> {
+        self.values.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value)
+    }
+
+    /// All values of a name: what a list is in a form.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.values.iter().filter(move |(given, _)| given == name).map(|(_, value)| value)
+    }
+
+    /// Whether a file came under this name.
+    pub(super) fn has_file(&self, name: &str) -> bool {
+        self.files.iter().any(|given| given == name)
+    }
+
+    /// Whether it came as an HTML form.
+    pub(super) fn is_form(&self) -> bool {
+        self.is_form
+    }
+}
+
+fn from_json(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    let kind = match serde_json::from_slice(body) {
+        Ok(Value::Object(values)) => return Ok(values),
+        Ok(other) => python_type(&other),
+        Err(cause) => {
+            let why = cause.to_string();
+            return Err(Refusal::Detail(StatusCode::BAD_REQUEST, sentence!("json-fault", why = why)));
+        }
+    };
+    let mut errors = super::answers::FieldErrors::default();
+    errors.add("non_field_errors", sentence!("no-object", kind = kind));
+    Err(errors.into())
+}
+
+/// What Python calls the type of a value, as clients of the Django API were told it.
+pub(super) fn python_type(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "dict",
+        Value::Array(_) => "list",
+        Value::String(_) => "str",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::Bool(_) => "bool",
+        Value::Null => "NoneType",
+    }
+}
+
+async fn from_multipart(media: &str, body: Vec<u8>) -> Result<Body, Refusal> {
+    let fault = |cause: multer::Error| {
+        Refusal::Detail(StatusCode::BAD_REQUEST, sentence!("multipart-fault", why = cause.to_string()))
+    };
+    let boundary = multer::parse_boundary(media).map_err(fault)?;
+    let whole = stream::iter([Ok::<_, Infallible>(body)]);
+    let mut parts = multer::Multipart::new(whole, boundary);
+    let mut told = Body { is_form: true, ..Body::default() };
+    while let Some(part) = parts.next_field().await.map_err(fault)? {
+        let name = part.name().unwrap_or_default().to_owned();
+        if part.file_name().is_some() {
+            told.files.push(name);
+            continue;
+        }
+        let text = String::from_utf8_lossy(&part.bytes().await.map_err(fault)?).into_owned();
+        told.values.push((name, Value::String(text)));
+    }
+    Ok(told)
+}
+
+/// `a=b&c=d`, as in a form or a query.
+pub(super) fn pairs(text: &[u8]) -> Vec<(String, String)> {
+    let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    let decoded = pairs.map(|pair| {
+        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &pair[..0]),
+        };
+        (percent_decoded(name), percent_decoded(value))
+    });
+    decoded.collect()
+}
+
+fn percent_decoded(text: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match (first, escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+                continue;
+            }
+            (b'+', _) => bytes.push(b' '),
+            (other, _) => bytes.push(*other),
+        }
+        rest = tail;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,110 @@
+//! Conversations: section 3.3 of the contract.
+
+use serde::Serialize;
+use warp::http::StatusCode;
+
+use super::Call;
+use super::answers::{Answer, FieldErrors, Refusal, done, json, no_content};
+use super::form::Field;
+use super::paging::{Newest, Slice};
+use super::shapes::Conversation;
+use crate::error::{Error, ErrorCode};
+use crate::model::{ConversationId, UserId};
+use crate::ops::{conversations, groups, messages};
+use crate::protocol::commands::{ConversationLeave, ConversationOpen, MessageSend};
+use crate::sentence;
+
+const CREATE: &[Field] = &[Field::integer("participant_id").required(), Field::text("message", usize::MAX).required()];
+const UPDATE: &[Field] = &[Field::boolean("is_active")];
+
+#[derive(Serialize)]
+struct Root {
+    conversations: String,
+    matches: String,
+}
+
+pub(super) async fn root(call: Call) -> Answer {
+    let (conversations, matches) = (call.url("/api/v1/conversations/"), call.url("/api/v1/matches/"));
+    Ok(json(StatusCode::OK, &Root { conversations, matches }))
+}
+
+pub(super) async fn list(call: Call) -> Answer {
+    let actor = call.actor()?;
+    let total = conversations::count(&call.app, actor).await?;
+    let slice = Slice::of(&call, total, Newest::First)?;
+    let found = conversations::slice(&call.app, actor, slice.offset, slice.limit).await?;
+    let shown = found.into_iter().map(|conversation| Conversation::new(conversation, actor.user)).collect();
+    Ok(slice.answer(&call, shown))
+}
+
+pub(super) async fn create(call: Call) -> Answer {
+    let actor = call.actor()?;
+    let mut form = call.form(CREATE);
+    form.check()?;
+    let user = UserId(form.integer("participant_id").unwrap_or_default());
+    let text = form.text_or_empty("message");
+    if user == actor.user {
+        return Err(FieldErrors::of("participant_id", sentence!("not-with-yourself")).into());
+    }
+    // Nothing is opened for what cannot be said.
+    let as_message = |error: Error| Error { field: error.field.map(|_| "message".to_owned()), ..error };
+    messages::check(&call.app, &text).map_err(as_message)?;
+    let opened = conversations::open(&call.app, actor, ConversationOpen { user }).await;
+    let opened = opened.map_err(|error| no_such_person("participant_id", error))?;
+    let conversation = opened.id;
+    let send = MessageSend { conversation, text, reply_to: None, client_key: None };
+    let sent = messages::send(&call.app, actor, send).await;
+    sent.map_err(|error| no_such_person("participant_id", error))?;
+    let made = conversations::listed(&call.app, actor, conversation).await?;
+    Ok(json(StatusCode::CREATED, &Conversation::new(made, actor.user)))
+}
+
+/// Who is unknown, deleted or on either side of a block is not there, whatever is asked of them.
+pub(super) fn no_such_person(field: &str, error: Error) -> Refusal {
+    match error.code {
+        ErrorCode::NotFound | ErrorCode::Blocked => FieldErrors::of(field, sentence!("no-such-person")).into(),
+        _ => error.into(),
+    }
+}
+
+fn place(call: &Call) -> ConversationId {
+    ConversationId(call.id(0))
+}
+
+pub(super) async fn get(call: Call) -> Answer {
+    let actor = call.actor()?;
+    let found = conversations::listed(&call.app, actor, place(&call)).await?;
+    Ok(json(StatusCode::OK, &Conversation::new(found, actor.user)))
+}
+
+pub(super) async fn update(call: Call) -> Answer {
+    let actor = call.actor()?;
+    // Who may not see it is not told what is wrong with the fields.
+    let found = conversations::listed(&call.app, actor, place(&call)).await?;
+    let mut form = call.form(UPDATE);
+    form.check()?;
+    let mut shown = Conversation::new(found, actor.user);
+    if form.boolean("is_active") == Some(false) {
+        groups::leave(&call.app, actor, ConversationLeave { conversation: place(&call) }).await?;
+        shown.is_active = false;
+    }
+    Ok(json(StatusCode::OK, &shown))
+}
+
+async fn go(call: &Call) -> Result<(), Refusal> {
+    let actor = call.actor()?;
+    let conversation = place(call);
+    conversations::listed(&call.app, actor, conversation).await?;
+    groups::leave(&call.app, actor, ConversationLeave { conversation }).await?;
+    Ok(())
+}
+
+pub(super) async fn leave(call: Call) -> Answer {
+    go(&call).await?;
+    Ok(done(call.language, &sentence!("conversation-left")))
+}
+
+pub(super) async fn delete(call: Call) -> Answer {
+    go(&call).await?;
+    Ok(no_content())
+}

@@ -1,0 +1,102 @@
+//! Lists with their length, cut by offset, for clients that page in that way: the Django API's.
+
+use super::conversations::ListPosition;
+use super::messages::{self, MessageRow, messages_for_reader};
+use super::pairs::{MatchRow, matches_of};
+use super::{Conn, on};
+use crate::error::Result;
+use crate::model::{ConversationId, Message, MessageId, UserId};
+
+/// The conversations in the list of user `$1`; the last message of each is above what was hidden.
+macro_rules! listed {
+    ($columns:literal, $tail:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM members m JOIN conversations c ON c.id = m.conversation_id ",
+            "WHERE m.user_id = $1 AND (m.hidden_seq < 0 OR EXISTS ",
+            "(SELECT 1 FROM messages x WHERE x.conversation_id = c.id AND x.seq > m.hidden_seq)) ",
+            $tail
+        )
+    };
+}
+
+/// How many conversations are in a user's list.
+pub async fn conversation_count(conn: &mut Conn, user: UserId) -> Result<i64> {
+    const SQL: &str = listed!("count(*)", "");
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_one(c))?)
+}
+
+/// Some of a user's list, the latest first.
+pub async fn conversations(conn: &mut Conn, user: UserId, offset: i64, limit: i64) -> Result<Vec<ConversationId>> {
+    const SQL: &str = listed!("c.updated_at, c.id", "ORDER BY c.updated_at DESC, c.id DESC LIMIT $2 OFFSET $3");
+    let rows: Vec<ListPosition> = on!(conn, c => sqlx::query_as(SQL).bind(user).bind(limit).bind(offset).fetch_all(c))?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// Whether a conversation is in a user's list.
+pub async fn is_listed(conn: &mut Conn, user: UserId, conversation: ConversationId) -> Result<bool> {
+    const SQL: &str = listed!("count(*)", "AND c.id = $2");
+    let found: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(user).bind(conversation).fetch_one(c))?;
+    Ok(found > 0)
+}
+
+/// The messages of a conversation with a text that the reader may see; who blocks the reader looks like a deleted
+/// account where the conversation is direct.
+macro_rules! texts {
+    ($tail:literal) => {
+        messages_for_reader!(
+            "WHERE m.conversation_id = $2 AND m.kind = 'text' AND m.deleted_at IS NULL AND m.seq > me.joined_seq \
+                AND r.seq IS NULL AND u.deleted_at IS NULL \
+                AND CASE WHEN c.kind = 'group' AND p.low = $1 THEN p.low_blocked_at \
+                    WHEN c.kind = 'group' THEN p.high_blocked_at \
+                    WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NULL ",
+            $tail
+        )
+    };
+}
+
+/// How many messages of a conversation a reader may see; none where the reader is no member.
+pub async fn text_count(conn: &mut Conn, reader: UserId, conversation: ConversationId) -> Result<i64> {
+    const SQL: &str = concat!("SELECT count(*) FROM (", texts!(""), ") AS counted");
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(reader).bind(conversation).fetch_one(c))?)
+}
+
+/// Some of them, the oldest first.
+pub async fn texts(
+    conn: &mut Conn,
+    reader: UserId,
+    conversation: ConversationId,
+    offset: i64,
+    limit: i64,
+) -> Result<Vec<Message>> {
+    const SQL: &str = texts!("ORDER BY m.seq LIMIT $3 OFFSET $4");
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL)
+        .bind(reader).bind(conversation).bind(limit).bind(offset).fetch_all(c))?;
+    messages::render(conn, reader, rows).await
+}
+
+/// One of them, by its id.
+pub async fn text(
+    conn: &mut Conn,
+    reader: UserId,
+    conversation: ConversationId,
+    id: MessageId,
+) -> Result<Option<Message>> {
+    const SQL: &str = texts!("AND m.id = $3");
+    let row: Option<MessageRow> =
+        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(conversation).bind(id).fetch_optional(c))?;
+    Ok(messages::render(conn, reader, row.into_iter().collect()).await?.pop())
+}
+
+/// How many matches a reader has.
+pub async fn match_count(conn: &mut Conn, reader: UserId) -> Result<i64> {
+    const SQL: &str = concat!("SELECT count(*) FROM (", matches_of!(""), ") AS counted");
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(reader).fetch_one(c))?)
+}
+
+/// Some of them, in the order of their ids.
+pub async fn matches(conn: &mut Conn, reader: UserId, offset: i64, limit: i64) -> Result<Vec<MatchRow>> {
+    const SQL: &str = matches_of!("ORDER BY p.id LIMIT $2 OFFSET $3");
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(limit).bind(offset).fetch_all(c))?)
+}

@@ -70,10 +70,11 @@ async fn a_certificate_of_an_authority_that_is_not_trusted_is_refused_with_what_
     println!("{told}");
     assert!(!told.contains("127.0.0.1:0"), "it does not begin to listen: {told}");
 
-    let redis = Redis::start_with(&authority).await.url();
+    let redis = Redis::start_with(&authority).await;
     let shared = &shared().await.postgres;
     let plain = shared.url(&shared.create().await);
-    let told = line_with(&["certificate of Redis", "SSL_CERT_FILE"], &plain, &["--redis-url", &redis], &another).await;
+    let told =
+        line_with(&["certificate of Redis", "SSL_CERT_FILE"], &plain, &["--redis-url", &redis.url()], &another).await;
     println!("{told}");
     assert!(!told.contains("hunter2"), "a password is not shown: {told}");
 }

@@ -307,7 +307,7 @@ async fn a_commit_that_came_to_light_too_late_is_told_when_it_is_repeated() {
             $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$; \
         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON messages DEFERRABLE INITIALLY DEFERRED \
             FOR EACH ROW WHEN (NEW.text = 'late') EXECUTE FUNCTION wait()";
-    let cluster = Cluster::start(2, &[("sweep-overlap-ms", "200")]).await;
+    let cluster = Cluster::start(2, &[("sweep-grace-ms", "100"), ("sweep-overlap-ms", "300")]).await;
     cluster.server.database().writer().await.execute(SLOW_COMMIT).await;
     let (mut ann, mut bob, mut carol) =
         (cluster.user(0, "ann").await, cluster.user(0, "bob").await, cluster.user(1, "carol").await);

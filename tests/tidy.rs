@@ -51,6 +51,71 @@ const PROMISED: &[u32] = &[
     35, 36, 37, 38, 39, 50, 54, 55, 56, 58, 59,
 ];
 
+/// What all answers of the REST surface have in common, every form of error, and the rules behind the endpoints: each
+/// proven by a test of this name in `tests/contract/`. The endpoints themselves are the server's list of routes.
+const CONTRACT: &[&str] = &[
+    "form_body_texts_dates_and_numbers",
+    "form_body_lists",
+    "form_body_integers_choices_and_booleans",
+    "form_headers_of_every_answer",
+    "form_head_mirrors_get",
+    "form_options",
+    "form_preflight",
+    "form_trailing_slash",
+    "form_suffix_and_format",
+    "form_accept",
+    "form_unrouted",
+    "form_numbers_as_strings",
+    "form_dates_and_times",
+    "form_unknown_fields_are_ignored",
+    "form_401_no_credentials",
+    "form_401_bad_header",
+    "form_401_bad_token",
+    "form_401_expired_refresh_token",
+    "form_401_user_deleted",
+    "form_401_user_inactive",
+    "form_401_no_user_claim",
+    "form_claims",
+    "form_no_rotation_unless_asked",
+    "form_required_null_blank",
+    "form_max_length",
+    "form_types",
+    "form_email_date_choice",
+    "form_username_characters",
+    "form_nul_character",
+    "form_body_is_no_object",
+    "form_broken_json",
+    "form_all_fields_at_once_in_order",
+    "form_lists_of_items",
+    "form_files",
+    "form_language",
+    "form_403",
+    "form_404_object",
+    "form_404_generic",
+    "form_405",
+    "form_406",
+    "form_413",
+    "form_415",
+    "form_429",
+    "form_429_of_one_second",
+    "form_bare_lists",
+    "form_pages",
+    "form_page_out_of_range",
+    "form_limit_and_offset",
+    "form_pages_of_every_list",
+    "form_lists_are_capped",
+    "form_password_rules",
+    "rule_when_a_match_exists",
+    "rule_unlike",
+    "rule_conversation_on_match",
+    "rule_who_may_message_whom",
+    "rule_block",
+    "rule_unblock",
+    "rule_potential_matches",
+    "rule_leave",
+    "rule_presence",
+];
+
 /// A file of the project.
 struct File {
     /// From the project's root, with `/`.
@@ -332,4 +397,31 @@ fn every_promised_security_row_has_a_test() {
     let missing: Vec<String> =
         PROMISED.iter().filter(|row| !tested.contains(row)).map(|row| format!("S{row}")).collect();
     assert!(missing.is_empty(), "no test begins with the number of: {}", missing.join(", "));
+}
+
+/// The name of the test of an endpoint: `row_`, the method, and the words of the path.
+fn row(method: &str, path: &str) -> String {
+    let words: Vec<String> = path
+        .split(|char: char| !char.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    format!("row_{}_{}", method.to_lowercase(), words.join("_"))
+}
+
+#[test]
+fn every_row_of_the_contract_has_a_test() {
+    let tests = files("tests/contract");
+    let named = pattern(r"#\[tokio::test[^\n]*\]\n(?:async )?fn ((?:row|form|rule)_\w+)\(");
+    let found = |file: &File| named.captures_iter(&file.text).map(|found| found[1].to_owned()).collect::<Vec<_>>();
+    let tested: BTreeSet<String> = tests.iter().flat_map(found).collect();
+    // Those that the server has, and those that the contract has.
+    let listed = pattern(r#"\("([A-Z]+)", "(/api/[^"]*)"\),"#);
+    let main = tests.iter().find(|file| file.path.ends_with("/main.rs")).expect("the list of rows");
+    let listed = listed.captures_iter(&main.text).map(|found| row(&found[1], &found[2]));
+    let served = duet::http::django::ROUTES.iter().map(|(method, path)| row(method, path));
+    let promised = CONTRACT.iter().map(|name| (*name).to_owned());
+    let wanted: BTreeSet<String> = listed.chain(served).chain(promised).collect();
+    let missing: Vec<&String> = wanted.difference(&tested).collect();
+    assert!(wanted.len() > CONTRACT.len() + 30 && missing.is_empty(), "no test bears the name of: {missing:?}");
 }

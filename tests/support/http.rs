@@ -41,6 +41,48 @@ pub async fn call_with(server: SocketAddr, method: &str, path: &str, headers: &[
     in_time(&format!("the answer to {method} {path}"), exchange(server, &request)).await
 }
 
+/// One part of a multipart body: a field, or a file with its name and media type.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The field.
+    pub name: &'a str,
+    /// The name and the media type of a file.
+    pub file: Option<(&'a str, &'a str)>,
+    /// What it holds.
+    pub content: &'a str,
+}
+
+/// What stands between the parts.
+const BOUNDARY: &str = "between-the-parts-of-a-story";
+
+/// Media type and body of a form.
+pub fn form(fields: &[(&str, &str)]) -> (String, String) {
+    let pairs: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    ("application/x-www-form-urlencoded".to_owned(), pairs.join("&"))
+}
+
+/// Media type and body of a form in parts.
+pub fn multipart(parts: &[Part<'_>]) -> (String, String) {
+    let mut body = String::new();
+    for Part { name, file, content } in parts {
+        let file =
+            file.map_or_else(String::new, |(name, media)| format!("; filename=\"{name}\"\r\nContent-Type: {media}"));
+        body += &format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n");
+    }
+    body += &format!("--{BOUNDARY}--\r\n");
+    (format!("multipart/form-data; boundary={BOUNDARY}"), body)
+}
+
+fn escaped(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        b' ' => "+".to_owned(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
 async fn exchange(server: SocketAddr, request: &str) -> Response {
     let mut stream = TcpStream::connect(server).await.expect("connect");
     stream.write_all(request.as_bytes()).await.expect("write the request");

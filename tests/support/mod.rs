@@ -22,6 +22,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod recorder;
+pub mod rows;
 pub mod server;
 pub mod setup;
 pub mod socket;

@@ -195,7 +195,16 @@ impl Auth {
     /// The name of the refresh token that replaces another. The same for the same rotation, so that a client whose
     /// answer was lost can be given it again; not to be guessed without the key.
     pub fn successor(&self, jti: &str, rotated_at: Micros) -> Result<String> {
-        let message = format!("successor of {jti} at {rotated_at}");
+        self.keyed_digest(&format!("successor of {jti} at {rotated_at}"))
+    }
+
+    /// What is kept of the place where an account signed in. Without the key nobody finds the place by trying all that
+    /// there are, or two accounts of one place.
+    pub fn origin(&self, account: &str, place: impl fmt::Display) -> Result<String> {
+        self.keyed_digest(&format!("origin of {account} at {place}"))
+    }
+
+    fn keyed_digest(&self, message: &str) -> Result<String> {
         let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &self.signing, Algorithm::HS256);
         Ok(hex(&Sha256::digest(mac.map_err(Error::internal)?)[..16]))
     }

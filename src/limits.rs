@@ -126,15 +126,16 @@ impl Limits {
         }
     }
 
-    /// Counts an attempt to log in to an account from an address, or says how long to wait. It counts as failed until
-    /// it is told otherwise, so that many at once get no further than one after the other.
-    pub fn login(&self, account: &str, address: IpAddr) -> Result<Attempt<'_>, Duration> {
-        self.logins.attempt(account, Some(Prefix::of(address)), Instant::now())
+    /// Counts an attempt to log in to an account from an address, which is known to the account or not, or says how long
+    /// to wait. It counts as failed until it is told otherwise, so that many at once get no further than one after the
+    /// other.
+    pub fn login(&self, account: &str, address: IpAddr, known: bool) -> Result<Attempt<'_>, Duration> {
+        self.logins.attempt(account, Some(Prefix::of(address)), known, Instant::now())
     }
 
     /// The same for a password that confirms something on an open session.
     pub fn confirmation(&self, user: UserId) -> Result<Attempt<'_>, Duration> {
-        self.logins.attempt(&format!("confirmation of {user}"), None, Instant::now())
+        self.logins.attempt(&format!("confirmation of {user}"), None, false, Instant::now())
     }
 
     /// Admits a connection, unless there are too many in all. Counted until the permit is dropped.

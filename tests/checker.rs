@@ -256,6 +256,20 @@ fn a_message_that_crossed_a_block_which_was_lifted_later_is_found() {
 }
 
 #[test]
+fn what_was_on_its_way_when_a_block_was_lifted_is_no_crossing() {
+    let mut story = block();
+    story.send(2, 13, "b2");
+    story.sent(1, 14, "block.remove", json!({ "user": BOB }));
+    story.answered(1, 14, json!({}));
+    story.database.blocks.clear();
+    story.stored(2, BOB, "b2");
+    story.acknowledged(2, 13, 2);
+    story.created(1, 2, BOB, "b2");
+    story.created(2, 2, BOB, "b2");
+    must_pass(story);
+}
+
+#[test]
 fn what_was_sent_before_and_after_a_block_is_no_crossing() {
     let mut story = block();
     story.look(1, 13, 1);

@@ -311,3 +311,22 @@ async fn a_socket_that_dies_without_a_word_is_noticed_and_its_user_is_gone() {
     assert_eq!(gone["user"], bob.user);
     ann.command("ping", json!({})).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_direct_conversations_have_a_rate_and_finding_one_costs_nothing() {
+    let server = Server::start(&[("direct-per-hour", "2")]).await;
+    let mut ann = server.user("ann").await;
+    let (bob, mut carol) = (server.user("bob").await, server.user("carol").await);
+    let dan = server.user("dan").await;
+    assert_eq!(ann.refused("conversation.open", json!({ "user": 999 })).await["code"], "not_found");
+    let opened = carol.command("conversation.open", json!({ "user": ann.user })).await;
+    for _ in 0..3 {
+        let found = ann.command("conversation.open", json!({ "user": carol.user })).await;
+        assert_eq!(found["id"], opened["id"]);
+        ann.command("conversation.open", json!({ "user": bob.user })).await;
+    }
+    ann.command("conversation.open", json!({ "user": dan.user })).await;
+    let eve = server.user("eve").await;
+    assert_eq!(ann.refused("conversation.open", json!({ "user": eve.user })).await["code"], "rate_limited");
+    assert_eq!(ann.refused("conversation.open", json!({ "user": 999 })).await["code"], "not_found");
+}

@@ -293,6 +293,8 @@ async fn likes_and_reports_have_a_rate_and_a_repeat_costs_nothing() {
     let error = ann.refused("like.add", json!({ "user": bob.user })).await;
     assert_eq!((&error["code"], &error["retryable"]), (&json!("rate_limited"), &json!(true)));
     assert!(error["retry_after_ms"].as_i64() > Some(1000), "{error}");
+    assert_eq!(ann.refused("like.add", json!({ "user": 999 })).await["code"], "not_found", "judged before the rate");
+    assert_eq!(ann.refused("report.send", json!({ "user": 999, "reason": "spam" })).await["code"], "not_found");
     let report = json!({ "user": bob.user, "reason": "spam" });
     assert!(ann.command("report.send", report.clone()).await["report"].is_i64());
     assert_eq!(ann.refused("report.send", report).await["code"], "rate_limited");

@@ -235,6 +235,10 @@ async fn run(node: Arc<Node>, mut arrivals: mpsc::Receiver<Arrival>, gone: mpsc:
         }
         if !std::mem::replace(&mut told, true) {
             tracing::warn!(%why, "cut off from the other nodes; what they tell comes by the sweep");
+            // The libraries tell what is wrong with a certificate in words only.
+            if why.to_string().contains("certificate") {
+                tracing::warn!("the certificate of Redis is not trusted: name its authority's file in SSL_CERT_FILE");
+            }
         }
         // Who waits is answered by the drop; who is here is registered when the next incarnation begins.
         while arrivals.try_recv().is_ok() {}

@@ -76,7 +76,8 @@ impl Sweep {
         if let Some(off) = self.feed.clock.agree(swept.at) {
             tracing::warn!(seconds = off / 1_000_000, "this machine's clock is not the database's, which is gone by");
         }
-        let overlap = micros(self.config.sweep_overlap_ms);
+        // What was left for the next time because it was young must be read then.
+        let overlap = micros(self.config.sweep_overlap_ms.max(self.config.sweep_grace_ms));
         if self.from.is_some_and(|from| swept.at - from > micros(self.config.changes_kept_ms) - overlap) {
             tracing::warn!("this node was away for longer than changes are kept: its sockets are to resume");
             self.feed.hub.close_all(CloseCode::Restarted);
@@ -85,7 +86,7 @@ impl Sweep {
         }
         // Only what was applied is behind us; a failure above reads it again.
         self.from = Some(swept.at - overlap);
-        self.feed.forget(ms(self.config.sweep_overlap_ms));
+        self.feed.forget(ms(self.config.sweep_overlap_ms.max(self.config.sweep_grace_ms)));
         drop(conn);
         self.clean(swept.at).await
     }

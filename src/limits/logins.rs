@@ -1,7 +1,7 @@
 //! Failed logins: waiting grows with each, per account and per address prefix.
 //!
 //! An account has two counts: one for the prefixes that have logged in to it before, one for all others. So whoever
-//! guesses from elsewhere makes nobody wait on a device that is known.
+//! guesses from elsewhere makes nobody wait on a device that is known. Who is known stands in the database, for all nodes.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -13,8 +13,6 @@ use crate::config::Config;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// No wait is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
-/// How long a prefix that logged in counts as known.
-const KNOWN_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// How failures are judged.
 #[derive(Debug, Clone, Copy)]
@@ -91,8 +89,6 @@ pub(super) struct Logins {
     hasher: RandomState,
     accounts: Remembered<AccountKey, Failures>,
     prefixes: Remembered<Prefix, Failures>,
-    /// When a prefix last logged in to an account.
-    known: Remembered<(u64, Prefix), Instant>,
 }
 
 /// An attempt that counts as failed unless it is told otherwise.
@@ -113,17 +109,17 @@ impl Logins {
             hasher: RandomState::new(),
             accounts: Remembered::new(),
             prefixes: Remembered::new(),
-            known: Remembered::new(),
         }
     }
 
-    pub(super) fn attempt(&self, account: &str, prefix: Option<Prefix>, now: Instant) -> Result<Attempt<'_>, Duration> {
-        let hash = self.hasher.hash_one(account);
-        let known = prefix.is_some_and(|prefix| {
-            let at = self.known.map.get(&(hash, prefix)).map(|at| *at);
-            at.is_some_and(|at| now.saturating_duration_since(at) < KNOWN_FOR)
-        });
-        let attempt = Attempt { logins: self, account: (hash, known), prefix };
+    pub(super) fn attempt(
+        &self,
+        account: &str,
+        prefix: Option<Prefix>,
+        known: bool,
+        now: Instant,
+    ) -> Result<Attempt<'_>, Duration> {
+        let attempt = Attempt { logins: self, account: (self.hasher.hash_one(account), known), prefix };
         count(&self.accounts, attempt.account, self.account.shared(&self.nodes), now)?;
         if let Some(prefix) = prefix {
             count(&self.prefixes, prefix, self.prefix.shared(&self.nodes), now)
@@ -151,14 +147,12 @@ fn count<K: Eq + std::hash::Hash>(
 }
 
 impl Attempt<'_> {
-    /// The password was right: the account's count starts again, and this prefix is known to it from now on.
+    /// The password was right: the account's count starts again.
     pub fn succeeded(self) {
         let now = Instant::now();
         self.logins.accounts.amend(&self.account, |failures| *failures = Failures::new(now));
         if let Some(prefix) = self.prefix {
             self.logins.prefixes.amend(&prefix, |failures| failures.forgive());
-            let old = |at: &Instant| now.saturating_duration_since(*at) >= KNOWN_FOR;
-            self.logins.known.change((self.account.0, prefix), old, now, |at| *at = now);
         }
     }
 
@@ -195,14 +189,15 @@ mod tests {
         let logins = logins();
         let start = Instant::now();
         let home = prefix(168, 1);
-        logins.attempt("ann", Some(home), start).expect("first").succeeded();
+        logins.attempt("ann", Some(home), false, start).expect("first").succeeded();
         let tries = (0..1000_u32).filter(|number| {
             let from = prefix((number >> 8) as u8, *number as u8);
-            logins.attempt("ann", Some(from), start + Duration::from_millis(u64::from(*number) * 100)).is_ok()
+            logins.attempt("ann", Some(from), false, start + Duration::from_millis(u64::from(*number) * 100)).is_ok()
         });
         let passed = tries.count();
         assert!((10..=20).contains(&passed), "{passed} guesses passed in 100 seconds");
-        logins.attempt("ann", Some(home), start + Duration::from_secs(100)).expect("the known device");
+        let later = start + Duration::from_secs(100);
+        logins.attempt("ann", Some(home), true, later).expect("the known device");
     }
 
     #[test]
@@ -211,19 +206,19 @@ mod tests {
         let start = Instant::now();
         let tries = (0..10_000_u32).filter(|number| {
             let at = start + Duration::from_millis(u64::from(*number));
-            logins.attempt(&format!("user{number}"), Some(prefix(0, 2)), at).is_ok()
+            logins.attempt(&format!("user{number}"), Some(prefix(0, 2)), false, at).is_ok()
         });
         let passed = tries.count();
         assert!((50..=60).contains(&passed), "{passed} accounts tried in 10 seconds");
         let after = start + Duration::from_secs(10);
-        logins.attempt("user1", Some(prefix(0, 3)), after).expect("another prefix");
+        logins.attempt("user1", Some(prefix(0, 3)), false, after).expect("another prefix");
     }
 
     #[test]
     fn many_at_once_get_no_further_than_one_by_one() {
         let logins = logins();
         let now = Instant::now();
-        let passed = (0..200).filter(|_| logins.attempt("ann", Some(prefix(0, 0)), now).is_ok()).count();
+        let passed = (0..200).filter(|_| logins.attempt("ann", Some(prefix(0, 0)), false, now).is_ok()).count();
         assert_eq!(passed, 11, "the burst, and the one that starts the waiting");
     }
 
@@ -231,8 +226,8 @@ mod tests {
     fn success_and_undoing_leave_no_trace() {
         let logins = logins();
         for _ in 0..1000 {
-            logins.attempt("ann", Some(prefix(0, 0)), Instant::now()).expect("no wait").undone();
-            logins.attempt("ann", Some(prefix(0, 0)), Instant::now()).expect("no wait").succeeded();
+            logins.attempt("ann", Some(prefix(0, 0)), false, Instant::now()).expect("no wait").undone();
+            logins.attempt("ann", Some(prefix(0, 0)), false, Instant::now()).expect("no wait").succeeded();
         }
     }
 

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::model::{Actor, PersonalKind, UserId};
+use crate::ops::Toll;
 use crate::ops::matching::commit;
 use crate::protocol::commands::{BlockAdd, BlockRemove, ReportSend};
 use crate::protocol::replies::{Blocks, Done, Reported};
@@ -85,20 +86,26 @@ pub async fn report(app: &App, actor: Actor, input: ReportSend) -> Result<Report
         return Err(Error::too_long("messages", config.items_max, "messages"));
     }
     let places: Vec<_> = input.messages.iter().map(|message| (message.conversation, message.seq)).collect();
-    let mut tx = app.store.begin().await?;
-    let evidence = messages::evidence(&mut tx, actor.user, &places).await?;
-    let theirs = |(conversation, seq): &(_, _)| {
-        let here = evidence.iter().find(|message| message.conversation == *conversation && message.seq == *seq);
-        here.is_some_and(|message| message.sender == Some(input.user))
-    };
-    if let Some(missing) = places.iter().position(|place| !theirs(place)) {
-        return Err(Error::field(format!("messages[{missing}]"), sentence!("no-such-evidence")));
+    let mut toll = Toll::new(Hourly::Report, actor.user);
+    loop {
+        let mut tx = app.store.begin().await?;
+        let evidence = messages::evidence(&mut tx, actor.user, &places).await?;
+        let theirs = |(conversation, seq): &(_, _)| {
+            let here = evidence.iter().find(|message| message.conversation == *conversation && message.seq == *seq);
+            here.is_some_and(|message| message.sender == Some(input.user))
+        };
+        if let Some(missing) = places.iter().position(|place| !theirs(place)) {
+            return Err(Error::field(format!("messages[{missing}]"), sentence!("no-such-evidence")));
+        }
+        if !reports::is_subject(&mut tx, input.user).await? {
+            return Err(Error::not_found("user"));
+        }
+        let Some(mut tx) = toll.pay(app, tx).await? else { continue };
+        let evidence = serde_json::to_string(&evidence).map_err(Error::internal)?;
+        let (reporter, subject, at) = (actor.user, input.user, app.now());
+        let report = NewReport { reporter, subject, reason: &reason, text: &text, evidence: &evidence, at };
+        let report = reports::add(&mut tx, &report).await?;
+        app.commit(tx, Vec::new()).await?;
+        return Ok(Reported { report });
     }
-    super::hourly(app, Hourly::Report, actor.user).await?;
-    let evidence = serde_json::to_string(&evidence).map_err(Error::internal)?;
-    let (reporter, subject, at) = (actor.user, input.user, app.now());
-    let report = NewReport { reporter, subject, reason: &reason, text: &text, evidence: &evidence, at };
-    let report = reports::add(&mut tx, &report).await?.ok_or_else(|| Error::not_found("user"))?;
-    app.commit(tx, Vec::new()).await?;
-    Ok(Reported { report })
 }

@@ -6,7 +6,7 @@ use crate::config::ContactPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::model::{Actor, Conversation, ConversationId, PersonalKind, UserId};
-use crate::ops::matching;
+use crate::ops::{Toll, matching};
 use crate::protocol::commands::{
     ConversationArchive, ConversationGet, ConversationList, ConversationMute, ConversationOpen,
 };
@@ -25,19 +25,23 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     if let Some(id) = known {
         return one(app, me, id).await;
     }
-    let mut tx = app.store.begin().await?;
-    let pair = matching::meet(&mut tx, me, other).await?;
-    // Asked again under the lock: the other side may have opened it in between.
-    if let Some(id) = conversations::direct(&mut tx, me, other).await? {
-        drop(tx);
-        return one(app, me, id).await;
-    }
-    if app.config.contact_policy == ContactPolicy::Match && !pair.is_matched() {
-        return Err(Error::new(ErrorCode::MatchRequired, sentence!("matches-only")));
-    }
-    super::hourly(app, Hourly::Direct, me).await?;
-    let at = app.now();
-    let id = conversations::create_direct(&mut tx, me, other, at).await?;
+    let mut toll = Toll::new(Hourly::Direct, me);
+    let mut tx = loop {
+        let mut tx = app.store.begin().await?;
+        let pair = matching::meet(&mut tx, me, other).await?;
+        // Asked again under the lock: the other side may have opened it in between.
+        if let Some(id) = conversations::direct(&mut tx, me, other).await? {
+            drop(tx);
+            return one(app, me, id).await;
+        }
+        if app.config.contact_policy == ContactPolicy::Match && !pair.is_matched() {
+            return Err(Error::new(ErrorCode::MatchRequired, sentence!("matches-only")));
+        }
+        if let Some(tx) = toll.pay(app, tx).await? {
+            break tx;
+        }
+    };
+    let id = conversations::create_direct(&mut tx, me, other, app.now()).await?;
     let mut notices = Vec::new();
     for user in [me, other] {
         gained(app, &mut tx, user, id, &mut notices).await?;

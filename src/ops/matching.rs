@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
 use crate::model::{Actor, Match, MatchId, Micros, PersonalKind, Profile, UserId};
-use crate::ops::accounts;
+use crate::ops::{Toll, accounts};
 use crate::protocol::commands::{CandidateList, LikeAdd, LikeRemove, MatchEnd, MatchList, PassAdd};
 use crate::protocol::replies::{Candidates, Count, Done, Liked, Matches};
 use crate::store::accounts::lock as lock_accounts;
@@ -62,26 +62,19 @@ pub(super) async fn commit(app: &App, mut tx: Tx, pair: &Pair, at: Micros, mut e
 /// Likes a user. Two likes are a match.
 pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
     let (me, other) = (actor.user, input.user);
-    let mut tx = app.store.begin().await?;
-    let mut pair = meet(&mut tx, me, other).await?;
-    let at = app.now();
-    if pair.side(me).liked_at.is_none() {
-        super::hourly(app, Hourly::Like, me).await?;
-        let theirs = *pair.side(other);
-        let mine = pair.side_mut(me);
-        (mine.liked_at, mine.passed_at) = (Some(at), None);
-        let mut entries = vec![(me, PersonalKind::LikeSent, other.0)];
-        if theirs.liked_at.is_some() {
-            pair.make_match(at);
-            entries.extend([(me, PersonalKind::Matched, other.0), (other, PersonalKind::Matched, me.0)]);
-        } else if theirs.passed_at.is_none() {
-            // Who passed has answered: there is nothing to tell them.
-            entries.push((other, PersonalKind::LikeReceived, 0));
+    let mut toll = Toll::new(Hourly::Like, me);
+    let pair = loop {
+        let mut tx = app.store.begin().await?;
+        let mut pair = meet(&mut tx, me, other).await?;
+        if pair.side(me).liked_at.is_some() {
+            break pair;
         }
+        let Some(tx) = toll.pay(app, tx).await? else { continue };
+        let at = app.now();
+        let entries = add_like(&mut pair, me, other, at);
         commit(app, tx, &pair, at, entries).await?;
-    } else {
-        drop(tx);
-    }
+        break pair;
+    };
     let mut conn = app.store.read().await?;
     let made = match pair.is_matched() {
         true => pairs::match_of(&mut conn, me, pair.id).await?,
@@ -92,6 +85,22 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
         None => None,
     };
     Ok(Liked { matched: made.is_some(), made })
+}
+
+/// Puts the like of `me` into a pair. With the other's it is a match.
+fn add_like(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<Entry> {
+    let theirs = *pair.side(other);
+    let mine = pair.side_mut(me);
+    (mine.liked_at, mine.passed_at) = (Some(at), None);
+    let mut entries = vec![(me, PersonalKind::LikeSent, other.0)];
+    if theirs.liked_at.is_some() {
+        pair.make_match(at);
+        entries.extend([(me, PersonalKind::Matched, other.0), (other, PersonalKind::Matched, me.0)]);
+    } else if theirs.passed_at.is_none() {
+        // Who passed has answered: there is nothing to tell them.
+        entries.push((other, PersonalKind::LikeReceived, 0));
+    }
+    entries
 }
 
 /// Takes a like back; ends the match, if there was one.

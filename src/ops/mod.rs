@@ -23,6 +23,7 @@ use crate::model::{Actor, UserId};
 use crate::planted;
 use crate::protocol::{Command, CommandId, encode_reply, replies};
 use crate::sentence;
+use crate::store::Tx;
 pub use crate::store::retried;
 
 /// Runs a command and encodes its reply. `auth`, `auth.refresh` and `resume` concern the socket itself and are
@@ -105,6 +106,32 @@ async fn run(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) 
 fn reply<T: serde::Serialize>(id: Option<&CommandId>, result: Result<T>) -> Result<Utf8Bytes> {
     // What was done is told in no language.
     result.map(|output| encode_reply(id, Language::English, &Ok(output)))
+}
+
+/// What somebody pays to do something that they may do so many times an hour. It is asked for last, when all has been
+/// judged: so what is refused or was done before costs nothing.
+struct Toll {
+    what: Hourly,
+    user: UserId,
+    paid: bool,
+}
+
+impl Toll {
+    fn new(what: Hourly, user: UserId) -> Toll {
+        Toll { what, user, paid: false }
+    }
+
+    /// Answers the transaction where it may go on. None where it was rolled back before the rate was asked for, as Redis
+    /// may take its time and rows must not stay locked meanwhile: now it is paid, and all is to be judged again.
+    async fn pay(&mut self, app: &App, tx: Tx) -> Result<Option<Tx>> {
+        if self.paid || app.limits.rate(self.what).is_none() {
+            return Ok(Some(tx));
+        }
+        drop(tx);
+        hourly(app, self.what, self.user).await?;
+        self.paid = true;
+        Ok(None)
+    }
 }
 
 /// Counts something that a user may do so many times an hour, over all nodes. Without Redis each node allows its share.

@@ -94,7 +94,7 @@ pub fn came(app: &Arc<App>, actor: Actor) {
     tokio::spawn(async move {
         tell(&app, actor.user).await;
         if let Err(error) = audience::was_active(&app.store, actor.user, app.now(), ACTIVE_STEP).await {
-            tracing::warn!(%error, "a sign of life was not written down");
+            tracing::debug!(%error, "a sign of life was not written down");
         }
     });
 }
@@ -159,6 +159,6 @@ async fn tell(app: &App, user: UserId) {
         Ok::<_, crate::error::Error>(())
     };
     if let Err(error) = told.await {
-        tracing::warn!(%error, "presence was not told");
+        tracing::debug!(%error, "presence was not told");
     }
 }

@@ -8,16 +8,19 @@ use crate::auth::{Claims, SECOND, TokenFault, TokenKind, digest, new_jti};
 use crate::bus::Notice;
 use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::hub::Which;
+use crate::limits::Prefix;
 use crate::model::{Actor, Micros, PersonalKind, SessionId, UserId};
 use crate::protocol::commands::{AuthRefresh, SessionRevoke};
 use crate::protocol::replies::{Done, Renewed, Sessions};
 use crate::sentence;
-use crate::store::sessions::{self, Stored};
+use crate::store::sessions::{self, NewSession, Stored};
 use crate::store::{Conn, accounts, streams};
 use crate::text::username_key;
 
 /// Longest label of a session, in characters.
 const LABEL_MAX: usize = 150;
+/// How long an address prefix that an account signed in from counts as known to it: 30 days.
+const KNOWN_FOR: Micros = 30 * 86_400 * SECOND;
 
 /// Somebody who showed a valid access token.
 #[derive(Debug, Clone)]
@@ -59,8 +62,13 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     // One sentence for a wrong password, an unknown name and a disabled account.
     let refused = || Error::new(ErrorCode::InvalidCredentials, sentence!("no-account"));
     let key = username_key(input.username);
-    let found = accounts::credentials(&mut app.store.read().await?, &key).await?;
-    let attempt = app.limits.login(&key, input.address).map_err(Error::rate_limited)?;
+    let origin = app.auth.origin(&key, Prefix::of(input.address))?;
+    let (found, known) = {
+        let mut conn = app.store.read().await?;
+        let known = sessions::began_from(&mut conn, &key, &origin, app.now() - KNOWN_FOR).await?;
+        (accounts::credentials(&mut conn, &key).await?, known)
+    };
+    let attempt = app.limits.login(&key, input.address, known).map_err(Error::rate_limited)?;
     // One path for known and unknown: the same work, the same answer.
     match app.auth.verify(input.password, found.as_ref().map(|found| found.password_hash.as_str())).await {
         Ok(true) => {}
@@ -85,7 +93,8 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     let still = still.filter(|still| Some(&still.password_hash) == verified.as_ref()).ok_or_else(refused)?;
     let label: String = input.label.chars().filter(|char| !char.is_control()).take(LABEL_MAX).collect();
     let (jti, expires_at) = (new_jti()?, session_end(app, now, now));
-    let session = sessions::insert(&mut tx, still.user, &label, &digest(&jti), now, expires_at).await?;
+    let new = NewSession { user: still.user, label: &label, origin: &origin, refresh_hash: &digest(&jti), expires_at };
+    let session = sessions::insert(&mut tx, &new, now).await?;
     let actor = Actor { user: still.user, session, socket: None };
     accounts::touch(&mut tx, actor.user, now).await?;
     let entry = streams::append_personal(&mut tx, actor.user, PersonalKind::SessionStarted, session.0, now).await?;

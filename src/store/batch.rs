@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
 use super::sweep::{self, Change};
-use super::writer::{AUDIENCE_MAX, NewMessage, Placed, Told, Written};
+use super::writer::{NewMessage, Placed, Told, Written};
 use super::{Conn, Tx, conversations, json_list, on, run, search};
 use crate::error::{Error, ErrorCode, Result};
 use crate::metrics;
@@ -17,8 +17,14 @@ use crate::model::{ConversationId, ConversationKind, Message, MessageId, Message
 use crate::planted::{self, Fault};
 use crate::sentence;
 
-/// Writes a batch in one transaction. Answers what became of each message, in order.
-pub(super) async fn commit(mut tx: Tx, batch: &[NewMessage], told: Told) -> Result<Vec<Result<Placed>>> {
+/// Writes a batch in one transaction. Answers what became of each message, in order. Conversations of at most
+/// `audience_max` members are told with who they are.
+pub(super) async fn commit(
+    mut tx: Tx,
+    batch: &[NewMessage],
+    audience_max: usize,
+    told: Told,
+) -> Result<Vec<Result<Placed>>> {
     let began = Instant::now();
     let rows: Vec<JudgeRow<'_>> = batch.iter().enumerate().map(|(at, message)| JudgeRow::new(at, message)).collect();
     let rows = json_list(&rows);
@@ -38,7 +44,7 @@ pub(super) async fn commit(mut tx: Tx, batch: &[NewMessage], told: Told) -> Resu
     let rows = json_list(&numbered);
     let ids = insert(&mut tx, &rows).await?;
     let mut hidden = hidden(&mut tx, &numbered).await?;
-    let audience = note(&mut tx, &numbered).await?;
+    let audience = note(&mut tx, &numbered, audience_max).await?;
     let written = numbered.iter().filter_map(|row| {
         let id = *ids.get(&(row.conversation, row.seq))?;
         let hidden_from = hidden.remove(&row.at).unwrap_or_default();
@@ -378,14 +384,18 @@ async fn tell_repeats(tx: &mut Conn, batch: &[NewMessage], outcomes: &[Outcome])
 
 /// Notes which conversations moved, and answers who is in the small ones, for other processes; none on a store that is
 /// not shared.
-async fn note(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<Option<HashMap<ConversationId, Vec<UserId>>>> {
+async fn note(
+    tx: &mut Conn,
+    numbered: &[NumberedRow<'_>],
+    audience_max: usize,
+) -> Result<Option<HashMap<ConversationId, Vec<UserId>>>> {
     if !tx.is_shared() {
         return Ok(None);
     }
     // Later rows of a conversation have greater numbers.
     let heads: BTreeMap<ConversationId, i64> = numbered.iter().map(|row| (row.conversation, row.seq)).collect();
     let conversations: Vec<ConversationId> = heads.keys().copied().collect();
-    let audience = sweep::members_of(tx, &conversations, AUDIENCE_MAX).await?;
+    let audience = sweep::members_of(tx, &conversations, audience_max).await?;
     let moved = heads.into_iter().map(|(conversation, seq)| Change::Moved(Stream::Conversation(conversation), seq));
     sweep::note(tx, &moved.collect::<Vec<_>>()).await?;
     Ok(Some(audience))

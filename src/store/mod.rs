@@ -14,6 +14,7 @@ pub mod ending;
 pub mod inbox;
 pub mod lists;
 pub mod messages;
+mod outage;
 pub mod pairs;
 pub mod postgres;
 pub mod reports;
@@ -144,7 +145,7 @@ impl Store {
     /// judges in a later statement, which sees all that was committed while it waited.
     pub async fn begin(&self) -> Result<Tx> {
         let (conn, begin) = match self {
-            Store::Sqlite(sqlite) => (Conn::Sqlite(sqlite.writer().await), "BEGIN IMMEDIATE"),
+            Store::Sqlite(sqlite) => (Conn::Sqlite(sqlite.writer().await?), "BEGIN IMMEDIATE"),
             Store::Postgres(postgres) => {
                 (Conn::Postgres(postgres.writer().await?), "BEGIN ISOLATION LEVEL READ COMMITTED")
             }
@@ -261,7 +262,7 @@ impl From<sqlx::Error> for Error {
         let known = match &cause {
             sqlx::Error::PoolTimedOut => Some(Error::busy()),
             sqlx::Error::Io(error) => {
-                tracing::warn!(%error, "the database does not answer");
+                outage::complain(|left_out| tracing::warn!(%error, left_out, "the database does not answer"));
                 Some(Error::busy())
             }
             sqlx::Error::Database(error) => match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {

@@ -12,8 +12,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
 
-use super::Use;
 use super::serving::Serving;
+use super::{Use, outage};
 use crate::config::{Config, ms};
 use crate::error::Result;
 use crate::planted::{self, Fault};
@@ -127,7 +127,7 @@ impl Postgres {
         let mut first = tokio::time::timeout(START_WAIT, patient.connect())
             .await
             .map_err(|_| format!("no answer from {shown} within {} s", START_WAIT.as_secs()))?
-            .map_err(|cause| format!("cannot open {shown}: {cause}"))?;
+            .map_err(|cause| format!("cannot open {shown}: {cause}{}", advice(&cause)))?;
         check(&mut first, &shown, config.allow_unsafe_durability).await?;
         let serving = match how {
             Use::Beside => None,
@@ -186,6 +186,15 @@ fn options(config: &Config) -> std::result::Result<PgConnectOptions, String> {
 fn shown(options: &PgConnectOptions) -> String {
     let name = options.get_database().unwrap_or_else(|| options.get_username());
     format!("postgres://{}:{}/{name}", options.get_host(), options.get_port())
+}
+
+/// What to do about a connection that was not made.
+fn advice(cause: &sqlx::Error) -> &'static str {
+    // The libraries tell what is wrong with a certificate in words only.
+    match cause.to_string().contains("certificate") {
+        true => "; name the file of the authority that you trust as sslrootcert in --database-url",
+        false => "",
+    }
 }
 
 fn pool(size: u32, wait: Duration) -> PgPoolOptions {
@@ -249,7 +258,7 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
         // Not serialisable, deadlock, unique violation: somebody else was faster.
         "40001" | "40P01" | "23505" => Some(Error::overtaken()),
         "53100" => {
-            tracing::error!("the disk of the database is full");
+            outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));
             busy(sentence!("disk-full"))
         }
         // A lock was waited for in vain.
@@ -257,7 +266,8 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
         "57014" => busy(sentence!("query-too-long")),
         // Too many connections, out of memory and the like; shutting down, starting up; the connection failed.
         code if code.starts_with("53") || ends_connection(code) => {
-            tracing::warn!(code, message = error.message(), "the database refuses");
+            let message = error.message();
+            outage::complain(|left_out| tracing::warn!(code, message, left_out, "the database refuses"));
             Some(Error::busy())
         }
         _ => None,

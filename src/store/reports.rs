@@ -21,10 +21,17 @@ pub struct NewReport<'a> {
     pub at: Micros,
 }
 
-/// Keeps a report; none if there never was such a subject.
-pub async fn add(tx: &mut Conn, report: &NewReport<'_>) -> Result<Option<ReportId>> {
+/// Whether somebody can be told of: whoever was ever here.
+pub async fn is_subject(conn: &mut Conn, user: UserId) -> Result<bool> {
+    const SQL: &str = "SELECT COUNT(*) FROM users WHERE id = $1";
+    let count: i64 = on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_one(c))?;
+    Ok(count > 0)
+}
+
+/// Keeps a report.
+pub async fn add(tx: &mut Conn, report: &NewReport<'_>) -> Result<ReportId> {
     const SQL: &str = "INSERT INTO reports (reporter_id, subject_id, reason, text, evidence, created_at) \
-        SELECT $1, u.id, $3, $4, $5, $6 FROM users u WHERE u.id = $2 RETURNING id";
+        VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
     Ok(on!(tx, c => sqlx::query_scalar(SQL)
         .bind(report.reporter)
         .bind(report.subject)
@@ -32,5 +39,5 @@ pub async fn add(tx: &mut Conn, report: &NewReport<'_>) -> Result<Option<ReportI
         .bind(report.text)
         .bind(report.evidence)
         .bind(report.at)
-        .fetch_optional(c))?)
+        .fetch_one(c))?)
 }

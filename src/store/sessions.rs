@@ -33,24 +33,41 @@ pub struct Stored {
     pub rotated_by: Option<String>,
 }
 
+/// A session to be opened.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Whose.
+    pub user: UserId,
+    /// What the client calls itself.
+    pub label: &'a str,
+    /// Where it begins, as a digest.
+    pub origin: &'a str,
+    /// Of the name of its refresh token.
+    pub refresh_hash: &'a str,
+    /// When it ends by itself.
+    pub expires_at: Micros,
+}
+
 /// Opens a session.
-pub async fn insert(
-    tx: &mut Conn,
-    user: UserId,
-    label: &str,
-    refresh_hash: &str,
-    now: Micros,
-    expires_at: Micros,
-) -> Result<SessionId> {
-    const SQL: &str = "INSERT INTO sessions (user_id, label, refresh_hash, created_at, last_used_at, expires_at) \
-        VALUES ($1, $2, $3, $4, $4, $5) RETURNING id";
+pub async fn insert(tx: &mut Conn, session: &NewSession<'_>, now: Micros) -> Result<SessionId> {
+    const SQL: &str = "INSERT INTO sessions \
+            (user_id, label, origin, refresh_hash, created_at, last_used_at, expires_at) \
+        VALUES ($1, $2, $3, $4, $5, $5, $6) RETURNING id";
     Ok(on!(tx, c => sqlx::query_scalar(SQL)
-        .bind(user)
-        .bind(label)
-        .bind(refresh_hash)
+        .bind(session.user)
+        .bind(session.label)
+        .bind(session.origin)
+        .bind(session.refresh_hash)
         .bind(now)
-        .bind(expires_at)
+        .bind(session.expires_at)
         .fetch_one(c))?)
+}
+
+/// Whether a session of the account of a name began there since a time; asked alike for a name that nobody has.
+pub async fn began_from(conn: &mut Conn, username_key: &str, origin: &str, since: Micros) -> Result<bool> {
+    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM users u JOIN sessions s ON s.user_id = u.id \
+        WHERE u.username_key = $1 AND s.origin = $2 AND s.created_at > $3)";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(username_key).bind(origin).bind(since).fetch_one(c))?)
 }
 
 /// A session, ended or not.

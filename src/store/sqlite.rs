@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::Use;
+use super::{Use, outage};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::sentence;
@@ -21,8 +21,11 @@ use crate::sentence;
 const READERS: u32 = 4;
 /// How long a reader may be waited for before the caller is told that the server is busy.
 const READER_WAIT: Duration = Duration::from_secs(2);
+/// How long the writer may be waited for. Where somebody else holds the file, all who wait for the writer are refused
+/// after this time, and not one after the other.
+const WRITER_WAIT: Duration = Duration::from_secs(4);
 /// How long another process (a backup, somebody's shell) may hold the file before a statement fails.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
+const BUSY_WAIT: Duration = Duration::from_secs(4);
 
 /// The file and the connections to it.
 #[derive(Debug)]
@@ -128,8 +131,9 @@ impl Sqlite {
         Ok(())
     }
 
-    pub(super) async fn writer(&self) -> SqliteConn {
-        SqliteConn::Writer(Arc::clone(&self.writer).lock_owned().await)
+    pub(super) async fn writer(&self) -> Result<SqliteConn> {
+        let writer = tokio::time::timeout(WRITER_WAIT, Arc::clone(&self.writer).lock_owned()).await;
+        writer.map(SqliteConn::Writer).map_err(|_| Error::busy())
     }
 }
 
@@ -179,9 +183,16 @@ pub(super) async fn never_stop(conn: &mut SqliteConnection) -> std::result::Resu
     Ok(())
 }
 
+/// Somebody read before they wrote, and what they read is old. Every transaction of ours takes the file first, so this is
+/// no busy file but a fault.
+const BUSY_SNAPSHOT: u32 = 517;
+
 /// What an error of the database means, by its primary result code; none where it means a fault of ours.
 pub(super) fn meaning(error: &dyn DatabaseError) -> Option<Error> {
     let code = error.code()?.parse::<u32>().ok()?;
+    if code == BUSY_SNAPSHOT {
+        return None;
+    }
     match code & 0xff {
         // Busy, locked.
         5 | 6 => Some(Error::busy()),
@@ -189,7 +200,7 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Option<Error> {
         9 => Some(Error::new(ErrorCode::Busy, sentence!("query-too-long"))),
         // Full.
         13 => {
-            tracing::error!("the disk of the database is full");
+            outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));
             Some(Error::new(ErrorCode::Busy, sentence!("disk-full")))
         }
         _ => None,

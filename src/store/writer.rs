@@ -42,12 +42,9 @@ pub struct Written {
     pub message: Message,
     /// Members who blocked the author.
     pub hidden_from: Vec<UserId>,
-    /// All members, where the store is shared and they are at most [`AUDIENCE_MAX`].
+    /// All members, where the store is shared and they are at most `lookup_max`.
     pub audience: Option<Vec<UserId>>,
 }
-
-/// Conversations with more members do not name them with each message.
-pub const AUDIENCE_MAX: usize = 32;
 
 /// Where a send found its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +85,8 @@ impl Writer {
         let told: Told = Arc::new(told);
         let lane = |_| {
             let (queue, jobs) = mpsc::channel((config.write_queue / count).max(1));
-            tokio::spawn(write(Arc::clone(&store), jobs, config.write_batch.max(1), Arc::clone(&told)));
+            let most = Most { batch: config.write_batch.max(1), audience: config.lookup_max };
+            tokio::spawn(write(Arc::clone(&store), jobs, most, Arc::clone(&told)));
             queue
         };
         Writer { lanes: (0..count).map(lane).collect() }
@@ -105,14 +103,23 @@ impl Writer {
 
 pub(super) type Told = Arc<dyn Fn(Vec<Written>) + Send + Sync>;
 
-async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, batch_max: usize, told: Told) {
+/// The limits of a lane.
+#[derive(Clone, Copy)]
+struct Most {
+    /// Sends in one transaction.
+    batch: usize,
+    /// Members that are read along with a commit; a larger conversation names none.
+    audience: usize,
+}
+
+async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, most: Most, told: Told) {
     let mut waiting = Vec::new();
     let mut broken = Broken::default();
-    // The first is taken before the writer is asked for, the others once it is there: they gathered meanwhile.
+    // The first is taken before the writer is asked for, the others once it is there: they gathered meanwhile. Where it
+    // does not come they are refused together, or each would wait as long again.
     while jobs.recv_many(&mut waiting, 1).await > 0 {
         let began = store.begin().await;
-        while waiting.len() < batch_max
-            && began.is_ok()
+        while waiting.len() < most.batch
             && let Ok(job) = jobs.try_recv()
         {
             waiting.push(job);
@@ -127,7 +134,7 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, batch_max: usiz
                     Some(began) => began?,
                     None => store.begin().await?,
                 };
-                batch::commit(tx, &messages, Arc::clone(&told)).await
+                batch::commit(tx, &messages, most.audience, Arc::clone(&told)).await
             }
         });
         match outcome.await {

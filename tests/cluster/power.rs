@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::rig::{Rig, open};
+use crate::support::cluster::{Cluster, open};
 use crate::support::process::Process;
 use crate::support::setup::Because;
 use crate::support::{Client, Server, in_time};
@@ -118,11 +118,11 @@ async fn f19_sqlite_has_synced_its_log_before_a_reply_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f19_postgres_has_synced_its_log_before_a_reply_leaves() {
-    let mut rig = Rig::with_postgres(1, &[]).await;
-    let (mut ann, bob) = (rig.user(0, "ann").await, rig.user(0, "bob").await);
+    let mut cluster = Cluster::with_postgres(1, &[]).await;
+    let (mut ann, bob) = (cluster.user(0, "ann").await, cluster.user(0, "bob").await);
     let conversation = open(&mut ann, &bob).await;
-    let mut pids = rig.postgres.as_mut().expect("its own").pids();
-    pids.push(rig.server.nodes[0].pid());
+    let mut pids = cluster.postgres().pids();
+    pids.push(cluster.server.nodes[0].pid());
     let trace = Trace::of(&pids).await;
     let ids = talk(&mut ann, conversation).await;
     must_be_in_order(&trace.lines().await, "/wal/", &ids);

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::percentile;
-use crate::rig::{Rig, open};
+use crate::support::cluster::{Cluster, open};
 use crate::support::device::Device;
 use crate::support::server::Account;
 use crate::support::socket::Cut;
@@ -41,8 +41,8 @@ fn clients() -> usize {
 }
 
 /// Makes so many accounts.
-async fn accounts(rig: &Rig, name: &str, count: usize) -> Vec<Account> {
-    let make = |number: usize| async move { rig.server.account(&format!("{name}{number}")).await };
+async fn accounts(cluster: &Cluster, name: &str, count: usize) -> Vec<Account> {
+    let make = |number: usize| async move { cluster.server.account(&format!("{name}{number}")).await };
     stream::iter((0..count).map(make)).buffered(AT_ONCE).collect().await
 }
 
@@ -124,8 +124,8 @@ async fn speak(mut speaker: Client, groups: Vec<i64>, mut over: watch::Receiver<
 }
 
 /// The ids of users by name.
-async fn ids(rig: &Rig) -> BTreeMap<String, i64> {
-    let rows = rig.server.database().reader().await.rows("username, id", "FROM users").await;
+async fn ids(cluster: &Cluster) -> BTreeMap<String, i64> {
+    let rows = cluster.server.database().reader().await.rows("username, id", "FROM users").await;
     let pair = |row: Vec<serde_json::Value>| Some((row[0].as_str()?.to_owned(), row[1].as_i64()?));
     rows.into_iter().filter_map(pair).collect()
 }
@@ -133,11 +133,11 @@ async fn ids(rig: &Rig) -> BTreeMap<String, i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn f23_the_clients_of_a_node_that_dies_live_again_elsewhere() {
     let clients = clients();
-    let mut rig = Rig::start(2, &[]).await;
-    let ways = (rig.server.nodes[0].address, rig.server.nodes[1].address);
-    let mut speaker = rig.user(1, "speaker").await;
-    let crowd = accounts(&rig, "user", clients).await;
-    let ids = ids(&rig).await;
+    let mut cluster = Cluster::start(2, &[]).await;
+    let ways = (cluster.server.nodes[0].address, cluster.server.nodes[1].address);
+    let mut speaker = cluster.user(1, "speaker").await;
+    let crowd = accounts(&cluster, "user", clients).await;
+    let ids = ids(&cluster).await;
     let members: Vec<i64> = crowd.iter().map(|account| ids[&account.username]).collect();
     let mut groups = Vec::new();
     for members in members.chunks(GROUP) {
@@ -145,8 +145,8 @@ async fn f23_the_clients_of_a_node_that_dies_live_again_elsewhere() {
         groups.push(speaker.command("conversation.create", data).await["id"].as_i64().expect("an id"));
     }
     let mut away = Vec::new();
-    for account in accounts(&rig, "gone", GONE).await {
-        let client = rig.on_node(0, account).await;
+    for account in accounts(&cluster, "gone", GONE).await {
+        let client = cluster.on_node(0, account).await;
         open(&mut speaker, &client).await;
         away.push(client);
     }
@@ -155,14 +155,14 @@ async fn f23_the_clients_of_a_node_that_dies_live_again_elsewhere() {
     let mut living = JoinSet::new();
     for (number, account) in crowd.into_iter().enumerate() {
         let group = groups[number / GROUP];
-        let device = Device::new(account, 1, vec![group], &rig.server.recorder);
+        let device = Device::new(account, 1, vec![group], &cluster.server.recorder);
         living.spawn(live((number, device), ways, group, progress.clone()));
     }
     reports.all("to be there", Instant::now(), |(_, moved, cursor)| !moved && cursor >= 0).await;
-    let mut watcher = rig.on_node(1, speaker.account.clone()).await;
+    let mut watcher = cluster.on_node(1, speaker.account.clone()).await;
     let (end, over) = watch::channel(false);
     let speaking = tokio::spawn(speak(speaker, groups, over));
-    rig.server.nodes[0].process().kill();
+    cluster.server.nodes[0].process().kill();
     let struck = Instant::now();
     let mut waiting: Vec<i64> = away.iter().map(|client| client.user).collect();
     for client in away {
@@ -187,7 +187,7 @@ async fn f23_the_clients_of_a_node_that_dies_live_again_elsewhere() {
         client.command("ping", json!({})).await;
         client.command("ping", json!({})).await;
     }
-    let verdict = rig.server.verdict().await;
+    let verdict = cluster.server.verdict().await;
     println!("{:?}", verdict.statistics);
-    rig.server.must_be_clean(&verdict);
+    cluster.server.must_be_clean(&verdict);
 }

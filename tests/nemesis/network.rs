@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom;
 
-use crate::cluster::NODES;
+use crate::NODES;
 use crate::run::Run;
 use crate::support::proxy::Weather;
 use crate::support::raw::RawSocket;

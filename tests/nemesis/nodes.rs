@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::cluster::NODES;
+use crate::NODES;
 use crate::run::Run;
 use crate::support::in_time;
 use crate::support::node::Node;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-use crate::cluster::Cluster;
 use crate::faults::Fault;
 use crate::segment::{Course, play};
 use crate::support;
+use crate::support::cluster::Cluster;
 
 /// Until when a planted fault must be found.
 const FOUND: Duration = Duration::from_secs(300);
@@ -24,7 +24,7 @@ async fn is_found(planted: &str, kinds: &[Fault], changes: f64) {
         changes,
     };
     let begun = Instant::now();
-    let mut cluster = Cluster::start(Some(planted)).await;
+    let mut cluster = crate::cluster(Some(planted)).await;
     let mut dealt = 0;
     for number in 0.. {
         let played = AssertUnwindSafe(play(&mut cluster, &course, number, dealt)).catch_unwind().await;

@@ -14,17 +14,17 @@ const TOLD: Duration = Duration::from_secs(5);
 /// It is stopped in the middle of everything, and comes back.
 pub async fn stopped(run: &mut Run<'_>) {
     run.strike(None).await;
-    run.cluster.postgres.stop_at_once().await;
+    run.cluster.postgres().stop_at_once().await;
     run.hold().await;
-    run.cluster.postgres.restart().await;
+    run.cluster.postgres().restart().await;
 }
 
 /// It sleeps, with all its connections.
 pub async fn paused(run: &mut Run<'_>) {
     run.strike(None).await;
-    run.cluster.postgres.signal_all("STOP");
+    run.cluster.postgres().signal_all("STOP");
     run.hold().await;
-    run.cluster.postgres.signal_all("CONT");
+    run.cluster.postgres().signal_all("CONT");
 }
 
 /// It cannot be reached, and nobody is told.
@@ -118,8 +118,8 @@ pub async fn quarrel(run: &mut Run<'_>) {
 /// Its disk is full, and later it is not.
 pub async fn disk_full(run: &mut Run<'_>) {
     run.strike(None).await;
-    let disk = run.cluster.postgres.disk.as_ref().expect("the nemesis gave it one");
+    let disk = run.cluster.postgres().disk.as_ref().expect("the nemesis gave it one");
     disk.fill();
     run.hold().await;
-    run.cluster.postgres.disk.as_ref().expect("it still has it").free();
+    run.cluster.postgres().disk.as_ref().expect("it still has it").free();
 }

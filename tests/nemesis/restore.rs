@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
 use crate::support::Client;
 use crate::support::checker::Source;
+use crate::support::cluster::Cluster;
 
 /// How often, one backup after another.
 const TIMES: usize = 5;
@@ -31,7 +31,7 @@ fn run(program: &str, arguments: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f29_a_restored_backup_begins_a_new_epoch_and_nothing_is_merged() {
-    let mut cluster = Cluster::start(None).await;
+    let mut cluster = crate::cluster(None).await;
     let Source::Url(url) = cluster.server.database().clone() else { panic!("the nemesis stands on Postgres") };
     let (server, name) = url.rsplit_once('/').expect("the database is the last part");
     let dump = cluster.server.data_dir().with_file_name("backup.sql");

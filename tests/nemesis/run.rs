@@ -7,8 +7,9 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, NODES};
+use crate::NODES;
 use crate::faults::Fault;
+use crate::support::cluster::Cluster;
 use crate::support::flood::Flood;
 
 /// Longest that a fault waits for a send that it may strike.

@@ -11,9 +11,9 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
 use crate::faults::{FAULTS, Fault};
 use crate::run::{Run, Struck};
+use crate::support::cluster::Cluster;
 use crate::support::flood::{Cast, Flood, Plan, cast};
 use crate::support::http;
 use crate::support::node::Node;

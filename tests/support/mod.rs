@@ -8,8 +8,10 @@
 )]
 
 pub mod by_hand;
+pub mod certificates;
 pub mod checker;
 pub mod client;
+pub mod cluster;
 pub mod device;
 pub mod flood;
 pub mod http;

@@ -207,9 +207,10 @@ impl Player {
         let before = self.device.unanswered.len();
         self.device.take(&frame).await?;
         let answered = before.saturating_sub(self.device.unanswered.len());
-        self.told.count.send_modify(|count| *count += answered);
         let waited = std::mem::take(&mut self.device.waited);
         self.told.tally.answered(self.place.device, &waited);
+        // Last, since whoever waits for an answer looks at the tally next.
+        self.told.count.send_modify(|count| *count += answered);
         self.note(&frame);
         Ok(())
     }

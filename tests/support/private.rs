@@ -16,10 +16,16 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::DEADLINE;
+use super::certificates::Authority;
 use super::process::{Process, signal};
 
 /// The user of the database; it has all rights and no password, on the loopback device only.
 const OWNER: &str = "duet";
+
+/// Who a Redis that asks lets in: as `docs/operations.md` advises.
+const USER: &str = "duet";
+/// The user's password.
+const PASSWORD: &str = "hunter2-and-some-more";
 
 /// A Postgres server.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub struct Postgres {
     /// Where the tables are, if that is a disk of its own.
     pub disk: Option<Disk>,
     data: PathBuf,
+    /// Certificate, key, and whom clients are to trust, where it speaks TLS and nothing else.
+    tls: Option<[PathBuf; 3]>,
     process: Option<Process>,
     databases: AtomicU64,
     home: TempDir,
@@ -82,7 +90,18 @@ impl Postgres {
     pub async fn start() -> Postgres {
         let home = directory("postgres");
         let data = home.path().join("data");
-        Postgres::start_in(home, data, None).await
+        Postgres::start_in(home, data, None, None).await
+    }
+
+    /// One that speaks TLS and nothing else.
+    pub async fn start_with(authority: &Authority) -> Postgres {
+        let home = directory("postgres");
+        // A key that others may read is refused, and so is one of somebody else.
+        let [certificate, key] = authority.certificate();
+        let own = home.path().join("server.key");
+        install(&["-m", "600"], &[&key, &own]);
+        let data = home.path().join("data");
+        Postgres::start_in(home, data, None, Some([certificate, own, authority.root()])).await
     }
 
     /// The same, with the tables on a disk of its own, in memory, that can be full. The log of its transactions is not on
@@ -91,23 +110,22 @@ impl Postgres {
         let home = directory("postgres");
         let disk = Disk::mount(home.path().join("disk"));
         let data = disk.place.join("data");
-        Postgres::start_in(home, data, Some(disk)).await
+        Postgres::start_in(home, data, Some(disk), None).await
     }
 
-    async fn start_in(home: TempDir, data: PathBuf, disk: Option<Disk>) -> Postgres {
+    async fn start_in(home: TempDir, data: PathBuf, disk: Option<Disk>, tls: Option<[PathBuf; 3]>) -> Postgres {
         let log = home.path().join("wal");
-        for folder in [&data, &log] {
-            let mut made = Command::new("install");
-            made.args(["-d", "-m", "700"]).args(if is_root() { &["-o", "postgres"][..] } else { &[] });
-            assert!(made.arg(folder).status().expect("run install").success(), "a directory for postgres");
-        }
+        install(&["-d", "-m", "700"], &[&data, &log]);
         let mut made = program("initdb");
         made.args(["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--username", OWNER]);
         let made = made.arg("--waldir").arg(&log).arg("--pgdata").arg(&data).stdin(Stdio::null()).output();
         let made = made.expect("run initdb");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let mut postgres =
-            Postgres { address: free_address(), disk, data, process: None, databases: AtomicU64::new(1), home };
+        if tls.is_some() {
+            std::fs::write(data.join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").expect("who is let in");
+        }
+        let (address, databases) = (free_address(), AtomicU64::new(1));
+        let mut postgres = Postgres { address, disk, data, tls, process: None, databases, home };
         while !postgres.launch().await {
             // Somebody else took the port meanwhile.
             postgres.address = free_address();
@@ -128,6 +146,11 @@ impl Postgres {
         command.arg("-D").arg(&self.data).args(["-p", &self.address.port().to_string()]);
         for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"] {
             command.args(["-c", setting]);
+        }
+        if let Some([certificate, key, _]) = &self.tls {
+            let (certificate, key) = (certificate.display(), key.display());
+            command.args(["-c", "ssl=on", "-c", &format!("ssl_cert_file={certificate}")]);
+            command.args(["-c", &format!("ssl_key_file={key}")]);
         }
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         // In a group of its own: Ctrl-C is for the test, whose guard ends this in order.
@@ -184,7 +207,11 @@ impl Postgres {
 
     /// How a client reaches one of its databases.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{OWNER}@{}/{database}", self.address)
+        let url = format!("postgres://{OWNER}@{}/{database}", self.address);
+        match &self.tls {
+            None => url,
+            Some([_, _, root]) => format!("{url}?sslmode=verify-full&sslrootcert={}", root.display()),
+        }
     }
 
     /// A new, empty database; its name.
@@ -202,6 +229,8 @@ impl Postgres {
 pub struct Redis {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Certificate and key, where it speaks TLS and nothing else, and lets in only who has its password.
+    tls: Option<[PathBuf; 2]>,
     process: Option<Process>,
     home: TempDir,
 }
@@ -209,7 +238,16 @@ pub struct Redis {
 impl Redis {
     /// Starts one.
     pub async fn start() -> Redis {
-        let mut redis = Redis { address: free_address(), process: None, home: directory("redis") };
+        Redis::start_as(None).await
+    }
+
+    /// One that speaks TLS and nothing else, and lets in only who has its password.
+    pub async fn start_with(authority: &Authority) -> Redis {
+        Redis::start_as(Some(authority.certificate())).await
+    }
+
+    async fn start_as(tls: Option<[PathBuf; 2]>) -> Redis {
+        let mut redis = Redis { address: free_address(), tls, process: None, home: directory("redis") };
         while !redis.launch().await {
             // Somebody else took the port meanwhile.
             redis.address = free_address();
@@ -224,7 +262,18 @@ impl Redis {
 
     async fn launch(&mut self) -> bool {
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()]);
+        let port = self.address.port().to_string();
+        command.args(["--bind", "127.0.0.1"]);
+        match &self.tls {
+            None => drop(command.args(["--port", &port])),
+            Some([certificate, key]) => {
+                command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+                command.arg("--tls-cert-file").arg(certificate).arg("--tls-key-file").arg(key);
+                command.arg("--tls-ca-cert-file").arg(certificate);
+                command.args(["--user", "default", "off", "--user", USER, "on", &format!(">{PASSWORD}")]);
+                command.args(["~duet:*", "&duet:*", "+@all", "-@dangerous"]);
+            }
+        }
         command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning", "--dir"]).arg(self.home.path());
         command.stdin(Stdio::null()).stdout(Stdio::null());
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -251,7 +300,10 @@ impl Redis {
 
     /// How a client reaches it.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.address)
+        match self.tls {
+            None => format!("redis://{}", self.address),
+            Some(_) => format!("rediss://{USER}:{PASSWORD}@{}", self.address),
+        }
     }
 
     /// Says one command, and answers the begin of the reply.
@@ -277,8 +329,15 @@ pub fn free_address() -> SocketAddr {
     }
 }
 
+/// Makes directories, or copies a file, for the user that Postgres runs as.
+fn install(how: &[&str], what: &[&Path]) {
+    let mut made = Command::new("install");
+    made.args(how).args(if is_root() { &["-o", "postgres"][..] } else { &[] }).args(what);
+    assert!(made.status().expect("run install").success(), "{how:?} {what:?} for postgres");
+}
+
 /// A directory that a server which runs as another user may enter.
-fn directory(name: &str) -> TempDir {
+pub(super) fn directory(name: &str) -> TempDir {
     let home = tempfile::Builder::new().prefix(&format!("duet-{name}-")).tempdir().expect("a temporary directory");
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).expect("open the directory");
     home

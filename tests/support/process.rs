@@ -44,6 +44,11 @@ impl Process {
         self.child.stdout.take()
     }
 
+    /// Its complaints, where they are piped; once.
+    pub fn errors(&mut self) -> Option<std::process::ChildStderr> {
+        self.child.stderr.take()
+    }
+
     /// Sends a signal, named as `kill` names it.
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);

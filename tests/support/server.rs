@@ -68,29 +68,20 @@ impl Server {
 
     /// Starts one with the limits that users get, except for these settings.
     pub async fn start_plain(settings: &[(&str, &str)]) -> Server {
-        Server::begin(SetUp::of_this_run(), PLAIN.to_vec(), settings, &[]).await
+        Server::begin(SetUp::of_this_run(), replaced(PLAIN, settings), &[]).await
     }
 
     /// Starts one with these settings and variables of the environment.
-    pub async fn start_with(settings: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
-        Server::begin(SetUp::of_this_run(), [PLAIN, DEFAULTS].concat(), settings, environment).await
+    pub async fn start_with(own: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
+        Server::begin(SetUp::of_this_run(), settings(own), environment).await
     }
 
     /// Starts one process with SQLite in both set-ups, for the reason given.
-    pub async fn start_alone(_: Because, settings: &[(&str, &str)]) -> Server {
-        Server::begin(SetUp::Alone, [PLAIN, DEFAULTS].concat(), settings, &[]).await
+    pub async fn start_alone(_: Because, own: &[(&str, &str)]) -> Server {
+        Server::begin(SetUp::Alone, settings(own), &[]).await
     }
 
-    async fn begin(
-        set_up: SetUp,
-        mut all: Vec<(&str, &str)>,
-        settings: &[(&str, &str)],
-        environment: &[(&str, &str)],
-    ) -> Server {
-        // A flag may stand once: the story's own value replaces the default.
-        all.retain(|(name, _)| !settings.iter().any(|(own, _)| own == name));
-        all.extend(settings);
-        let mut all = owned(&all);
+    async fn begin(set_up: SetUp, mut all: Pairs, given: &[(&str, &str)]) -> Server {
         let home = home();
         let mut database = Source::File(home.path().join("data").join("duet.db"));
         if set_up == SetUp::Cluster {
@@ -103,7 +94,7 @@ impl Server {
         let launches = (0..set_up.nodes()).map(|node| {
             let data = home.path().join(if node == 0 { "data".to_owned() } else { format!("data-{node}") });
             let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-            Launch { data, listen, settings: all.clone(), environment: variables(set_up, environment) }
+            Launch { data, listen, settings: all.clone(), environment: environment(set_up, given) }
         });
         let launches = launches.collect();
         Server::assemble(home, database, launches).await
@@ -181,9 +172,9 @@ impl Server {
     }
 
     /// Replaces the variables of the environment that the next start gets.
-    pub fn environment(&mut self, environment: &[(&str, &str)]) {
+    pub fn environment(&mut self, given: &[(&str, &str)]) {
         let set_up = if self.nodes.len() > 1 { SetUp::Cluster } else { SetUp::Alone };
-        self.nodes.iter_mut().for_each(|node| node.launch.environment = variables(set_up, environment));
+        self.nodes.iter_mut().for_each(|node| node.launch.environment = environment(set_up, given));
     }
 
     /// What the checker reads.
@@ -290,7 +281,8 @@ impl Drop for Server {
     }
 }
 
-fn home() -> TempDir {
+/// A directory for a server.
+pub(super) fn home() -> TempDir {
     tempfile::Builder::new().prefix("duet-test-").tempdir().expect("a temporary directory")
 }
 
@@ -298,8 +290,23 @@ fn owned(pairs: &[(&str, &str)]) -> Pairs {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
+/// The settings of a node whose load is no abuse, and a story's own.
+pub(super) fn settings(own: &[(&str, &str)]) -> Pairs {
+    replaced(&[PLAIN, DEFAULTS].concat(), own)
+}
+
+/// A flag may stand once: the later value replaces the one before.
+fn replaced(usual: &[(&str, &str)], own: &[(&str, &str)]) -> Pairs {
+    let kept = |(at, (name, _)): &(usize, &(&str, &str))| {
+        let all = usual.iter().chain(own);
+        all.skip(at + 1).all(|(later, _)| later != name)
+    };
+    let all: Vec<_> = usual.iter().chain(own).enumerate().filter(kept).map(|(_, pair)| *pair).collect();
+    owned(&all)
+}
+
 /// The environment of a node. Nodes of a cluster have one key, while a server alone makes its own.
-fn variables(set_up: SetUp, given: &[(&str, &str)]) -> Pairs {
+pub(super) fn environment(set_up: SetUp, given: &[(&str, &str)]) -> Pairs {
     let mut all = owned(given);
     if set_up == SetUp::Cluster && !given.iter().any(|(name, _)| *name == "DUET_SECRET") {
         all.push(("DUET_SECRET".to_owned(), KEY.to_owned()));

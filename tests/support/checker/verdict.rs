@@ -146,12 +146,12 @@ fn blocks(history: &History, database: &Database, findings: &mut Vec<String>) {
             let sent_in_block =
                 send.is_some_and(|send| send.at > block.from && block.until.is_none_or(|until| send.at < until));
             let head = block.heads.get(&message.conversation);
-            // What came after the block was lifted may stand above that head, too.
+            // What was written after the block was lifted, or may have been, says nothing.
             let in_time = block.until.is_none_or(|until| {
                 send.and_then(|send| send.acknowledged_at).is_some_and(|acknowledged| acknowledged < until)
             });
             let above_head = in_time && head.is_some_and(|head| message.seq > *head);
-            if sent_in_block || above_head {
+            if (sent_in_block && in_time) || above_head {
                 let (user, seq) = (block.blocked, message.seq);
                 findings.push(format!("a message of {user} crossed the block: {}/{seq}", message.conversation));
             }

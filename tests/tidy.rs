@@ -97,6 +97,7 @@ const CONTRACT: &[&str] = &[
     "form_413",
     "form_415",
     "form_429",
+    "form_429_of_any_call",
     "form_429_of_one_second",
     "form_bare_lists",
     "form_pages",

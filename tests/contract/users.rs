@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::shape::{DEFAULTS, own, strange};
 use crate::site::{ENGLISH, Person, must, must_refuse, must_tell, post, two};
-use crate::support::Server;
 use crate::support::server::PASSWORD;
+use crate::support::{Client, Server};
 
 const CHANGE: &str = "/api/v1/auth/change-password/";
 /// A password that passes.
@@ -59,6 +59,11 @@ async fn row_get_api_v1_auth_users_id_errors() {
     let beyond = ann.get("/api/v1/auth/users/99999999999999999999/").await;
     assert_eq!(beyond.status, 404, "more than 64 bits: {}", beyond.body);
     // Who blocks, is blocked, or is gone, is nobody.
+    let mut gone = Client::connect(&server, server.account("gone").await).await;
+    let user = gone.user;
+    gone.say("account.delete", json!({ "password": PASSWORD })).await;
+    gone.expect_close().await;
+    must_tell(&ann.get(&path(user)).await, 404, nobody);
     assert_eq!(ann.to("block", &bob).await.status, 200);
     must_tell(&ann.get(&path(bob.id)).await, 404, nobody);
     must_tell(&bob.get(&path(ann.id)).await, 404, nobody);

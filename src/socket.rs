@@ -69,6 +69,7 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
         return close(&app, stream, CloseCode::Crowded).await;
     }
     let socket = app.hub.register(authenticated.actor, app.now(), app.config.sockets_per_user);
+    let registered = Registered { app: Arc::clone(&app), socket: Arc::clone(&socket) };
     socket.renewed(authenticated.expires_at);
     let mut session = Session {
         socket: Arc::clone(&socket),
@@ -94,13 +95,25 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
             CloseCode::Restarted.into()
         }
     };
-    let last = app.hub.remove(&socket);
-    app.bus.left(authenticated.actor.user);
-    if last {
-        ops::presence::went(&app, authenticated.actor);
-    }
+    drop(registered);
     if let End::Close(code) = end {
         close(&app, stream, code).await;
+    }
+}
+
+/// A socket in the hub. It leaves with its task, also when that ends by a panic: else its user would stay here for ever.
+struct Registered {
+    app: Arc<App>,
+    socket: Arc<Socket>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let last = self.app.hub.remove(&self.socket);
+        self.app.bus.left(self.socket.actor.user);
+        if last {
+            ops::presence::went(&self.app, self.socket.actor);
+        }
     }
 }
 

@@ -106,3 +106,20 @@ async fn events_that_are_not_put_in_order_are_found() {
 async fn a_block_judged_outside_the_lock_is_found() {
     assert!(blocks_against_sends("block_outside_lock").await.finds("crossed the block"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f31_a_panic_ends_one_connection_and_takes_its_user_along() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let asked = folder.path().join("command");
+    let environment = [("DUET_FAILPOINTS", folder.path().to_str().expect("a path"))];
+    let server = Server::start_with(&[("presence-linger-ms", "1")], &environment).await;
+    let (mut ann, mut bob) = (server.user("ann").await, server.user("bob").await);
+    ann.command("conversation.open", json!({ "user": bob.user })).await;
+    let seen = ann.command("presence.get", json!({ "users": [bob.user] })).await;
+    assert_eq!(seen["users"][0]["presence"], "online", "{seen}");
+    std::fs::write(&asked, "panic").expect("ask for a panic");
+    bob.say("ping", json!({})).await;
+    let told = ann.expect_where("presence", |one| one["presence"] == "offline").await;
+    assert_eq!(told["user"], bob.user, "{told}");
+    assert!(!asked.exists(), "nothing panicked");
+}

@@ -111,6 +111,7 @@ const CONTRACT: &[&str] = &[
     "rule_conversation_on_match",
     "rule_who_may_message_whom",
     "rule_block",
+    "rule_a_block_looks_like_a_deletion",
     "rule_unblock",
     "rule_potential_matches",
     "rule_leave",

@@ -137,6 +137,7 @@ async fn row_post_api_v1_conversations_id_messages_id_mark_read() {
         assert_eq!(unread().await, 1, "all up to the one that was read");
     }
     must_tell(&bob.post(&mark(first), json!({ "read": false })).await, 200, done);
+    must_tell(&bob.ask("POST", &mark(first), &[JSON], "null").await, 200, done);
     assert_eq!(unread().await, 1, "nothing becomes unread again");
     must_tell(&ann.ask("POST", &mark(third), &[], "").await, 200, done);
     let list: Vec<bool> = ann

@@ -155,7 +155,8 @@ async fn form_429_of_any_call() {
     for _ in 0..100 {
         let answer = ann.get(PROFILE).await;
         if answer.status == 429 {
-            assert_eq!(must_slow_down(&answer, SLOW), 1);
+            // A node allows its share only.
+            assert!((1..=2).contains(&must_slow_down(&answer, SLOW)));
             return;
         }
         assert_eq!(answer.status, 200, "{}", answer.body);

@@ -93,6 +93,8 @@ pub enum TokenFault {
     WrongType,
     /// Its session was ended, or it was replaced.
     Ended,
+    /// It names no user.
+    Nobody,
 }
 
 impl TokenFault {
@@ -103,6 +105,7 @@ impl TokenFault {
             TokenFault::Expired => sentence!("token-expired"),
             TokenFault::WrongType => sentence!("token-wrong-type"),
             TokenFault::Ended => sentence!("token-ended"),
+            TokenFault::Nobody => sentence!("token-nobody"),
         }
     }
 }
@@ -176,8 +179,17 @@ impl Auth {
             Ok(data) if data.header == Header::new(Algorithm::HS256) => Ok(Some(data.claims)),
             Ok(_) => Err(TokenFault::Invalid),
             Err(cause) if matches!(cause.kind(), ErrorKind::InvalidSignature) => Ok(None),
+            Err(cause) if matches!(cause.kind(), ErrorKind::Json(_)) && self.names_nobody(token, key) => {
+                Err(TokenFault::Nobody)
+            }
             Err(_) => Err(TokenFault::Invalid),
         }
+    }
+
+    /// Whether a token of ours says everything but whose it is.
+    fn names_nobody(&self, token: &str, key: &DecodingKey) -> bool {
+        let told = jsonwebtoken::decode::<serde_json::Map<String, serde_json::Value>>(token, key, &self.validation);
+        told.is_ok_and(|told| !told.claims.contains_key("user_id"))
     }
 
     /// The name of the refresh token that replaces another. The same for the same rotation, so that a client whose

@@ -65,6 +65,7 @@ token-invalid = Token is invalid
 token-expired = Token is expired
 token-wrong-type = Token has wrong type
 token-ended = Token is blacklisted
+token-nobody = Token contained no recognizable user identification
 user-gone = User not found
 user-disabled = User is inactive
 no-account = No active account found with the given credentials
@@ -82,7 +83,7 @@ wrong-password = This is not your password.
 
 name-taken = A user with that username already exists.
 name-needed = A user name is needed.
-name-characters = Enter a valid username. This value may contain only letters and digits of one script, and @/./+/-/_ characters.
+name-characters = Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.
 name-reserved = This name is reserved.
 password-common = This password is too common.
 password-short = This password is too short. It must contain at least { $min } characters.

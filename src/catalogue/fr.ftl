@@ -1,5 +1,6 @@
 # Ce qui est dit aux gens, en français. en.ftl a les mêmes phrases dans le même ordre.
-# Là où l'API Django dit la même chose, ce sont ses mots ; les espaces insécables de son catalogue sont gardées.
+# Là où l'API Django dit la même chose, ce sont ses mots, avec les espaces insécables de ses catalogues, là où elles y
+# sont.
 
 ## A field
 
@@ -60,7 +61,7 @@ body-late = Le corps n'est pas arrivé à temps.
 body-too-large = Le corps dépasse { $max } octets.
 method-not-allowed = Méthode « { $method } » non autorisée.
 unsupported-media = Type de média « { $media } » non supporté.
-not-acceptable = L'en-tête « Accept » n'a pas pu être satisfaite.
+not-acceptable = L'en-tête « Accept » n'a pas pu être satisfaite.
 not-found = Non trouvé.
 no-match = No { $model } matches the given query.
 invalid-page = Page non valide.
@@ -75,6 +76,7 @@ token-invalid = Token is invalid
 token-expired = Token is expired
 token-wrong-type = Token has wrong type
 token-ended = Token is blacklisted
+token-nobody = Token contained no recognizable user identification
 user-gone = User not found
 user-disabled = User is inactive
 no-account = No active account found with the given credentials
@@ -95,7 +97,7 @@ name-needed = Un nom d’utilisateur est requis.
 name-characters = Saisissez un nom d’utilisateur valide. Il ne peut contenir que des lettres, des nombres ou les caractères « @ », « . », « + », « - » et « _ ».
 name-reserved = Ce nom d’utilisateur est réservé.
 password-common = Ce mot de passe est trop courant.
-password-short = Ce mot de passe est trop court. Il doit contenir au minimum { $min } caractères.
+password-short = Ce mot de passe est trop court. Il doit contenir au minimum { $min } caractères.
 passwords-differ = Les mots de passe ne correspondent pas.
 new-passwords-differ = Les nouveaux mots de passe ne correspondent pas.
 old-password-wrong = Le mot de passe actuel est incorrect.

@@ -5,10 +5,11 @@ use warp::http::StatusCode;
 
 use super::Call;
 use super::answers::{Answer, FieldErrors, Refusal, done, json};
-use super::form::Field;
+use super::form::{Field, Form};
 use crate::error::{Error, ErrorCode};
 use crate::ops;
 use crate::ops::accounts::Register;
+use crate::ops::presence;
 use crate::ops::sessions::{self, Login};
 use crate::protocol::commands::PasswordChange;
 use crate::protocol::replies::Renewed;
@@ -46,6 +47,24 @@ pub(super) fn fits_username(name: &str) -> crate::error::Result<()> {
 
 pub(super) fn fits_email(address: &str) -> crate::error::Result<()> {
     text::email("email", address).map(drop)
+}
+
+/// Whether a password may be had counts among what is wrong with the fields; what was not typed is wrong already.
+async fn judge_password(
+    call: &Call,
+    form: &mut Form,
+    field: &str,
+    password: &str,
+    username: &str,
+) -> Result<(), Refusal> {
+    if password.is_empty() {
+        return Ok(());
+    }
+    match call.app.auth.judge(password, username).await {
+        Err(error) if error.field.is_some() => form.errors.add(field, error.message),
+        judged => judged?,
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -100,10 +119,11 @@ struct Registered {
 
 pub(super) async fn register(call: Call) -> Answer {
     let mut form = call.form(REGISTER);
-    form.check()?;
     let mut text = |name| form.text_or_empty(name);
     let (username, password, again) = (text("username"), text("password"), text("password2"));
     let (email, first_name, last_name) = (text("email"), text("first_name"), text("last_name"));
+    judge_password(&call, &mut form, "password", &password, &username).await?;
+    form.check()?;
     if password != again {
         return Err(FieldErrors::of("password", sentence!("passwords-differ")).into());
     }
@@ -118,6 +138,8 @@ pub(super) async fn logout(call: Call) -> Answer {
     let actor = call.actor()?;
     let mut form = call.form(LOGOUT);
     form.check()?;
+    // They are gone even if the token that they show is not theirs to end.
+    presence::not_here(&call.app, actor.user).await?;
     let refresh = form.text("refresh").filter(|token| !token.is_empty());
     match sessions::logout(&call.app, actor, refresh.as_deref()).await {
         Ok(_) => Ok(done(call.language, &sentence!("logged-out"))),
@@ -131,9 +153,10 @@ pub(super) async fn logout(call: Call) -> Answer {
 pub(super) async fn change_password(call: Call) -> Answer {
     let actor = call.actor()?;
     let mut form = call.form(CHANGE_PASSWORD);
-    form.check()?;
     let mut text = |name| form.text_or_empty(name);
     let (old, new, again) = (text("old_password"), text("new_password"), text("new_password2"));
+    judge_password(&call, &mut form, "new_password", &new, "").await?;
+    form.check()?;
     if new != again {
         return Err(FieldErrors::of("new_password", sentence!("new-passwords-differ")).into());
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use warp::http::StatusCode;
+use warp::http::{Method, StatusCode};
 
 use super::Call;
 use super::answers::{Answer, FieldErrors, Refusal, done, json, no_content};
@@ -18,7 +18,7 @@ use crate::sentence;
 
 const CREATE: &[Field] =
     &[Field::integer("conversation"), Field::text("content", usize::MAX).required(), Field::file("attachment")];
-const UPDATE: &[Field] =
+const PATCH: &[Field] =
     &[Field::integer("conversation"), Field::text("content", usize::MAX), Field::file("attachment")];
 
 fn place(call: &Call) -> ConversationId {
@@ -96,7 +96,7 @@ pub(super) async fn get(call: Call) -> Answer {
 pub(super) async fn update(call: Call) -> Answer {
     let (actor, conversation, id) = (call.actor()?, place(&call), MessageId(call.id(1)));
     let seq = messages::one(&call.app, actor, conversation, id).await?.seq;
-    let mut form = call.form(UPDATE);
+    let mut form = call.form(if call.method == Method::PATCH { PATCH } else { CREATE });
     form.check()?;
     same_place(&call, &form)?;
     if let Some(text) = form.text("content") {

@@ -119,7 +119,7 @@ endpoints! {
     "/api/v1/matches/<id>/" "Match Instance" Needed { GET matching::one_match }
 }
 
-/// The paths that a suffix `.json` was understood at.
+/// The paths at and below which a suffix `.json` is understood.
 const SUFFIXED: [&str; 2] = ["/api/v1/conversations", "/api/v1/matches"];
 
 /// A request, taken apart as far as all endpoints need it.
@@ -130,6 +130,7 @@ struct Call {
     /// Who asks, where that is known.
     shown: Option<Actor>,
     language: Language,
+    method: Method,
     /// The numbers in the path, from the left.
     ids: Vec<i64>,
     path: String,
@@ -229,7 +230,7 @@ where
         }
     };
     let (client, path, query) = (parts.client, parts.path, body::pairs(parts.query.as_bytes()));
-    work(verb, Call { app, client, shown, language, ids, path, query, body: Arc::new(body) }).await
+    work(verb, Call { app, client, shown, language, method: asked, ids, path, query, body: Arc::new(body) }).await
 }
 
 /// Does what was asked. What another transaction overtook is done again as a whole, as for the WebSocket.
@@ -249,7 +250,8 @@ async fn work(verb: &'static Verb, call: Call) -> Answer {
 /// The endpoint of a path, and the numbers in it; none of these where one is no number of 64 bits.
 fn find(path: &str) -> Option<(&'static Endpoint, Option<Vec<i64>>)> {
     let bare = path.strip_suffix('/').unwrap_or(path);
-    let bare = bare.strip_suffix(".json").filter(|bare| SUFFIXED.contains(bare)).unwrap_or(bare);
+    let suffixed = SUFFIXED.iter().any(|path| bare.starts_with(path));
+    let bare = bare.strip_suffix(".json").filter(|_| suffixed).unwrap_or(bare);
     let given: Vec<&str> = bare.split('/').collect();
     ENDPOINTS.iter().find_map(|endpoint| {
         let wanted: Vec<&str> = endpoint.path.trim_end_matches('/').split('/').collect();
@@ -315,6 +317,7 @@ async fn bearer(app: &App, headers: &HeaderMap) -> Result<Option<Actor>, Refusal
             let code = match error.message.name() {
                 "user-gone" => "user_not_found",
                 "user-disabled" => "user_inactive",
+                "token-nobody" => "token_not_valid",
                 _ => return Err(Refusal::bad_access_token(error.message)),
             };
             Err(Refusal::Unauthorized { detail: error.message, code: Some(code), token: None })

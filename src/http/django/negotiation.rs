@@ -35,14 +35,20 @@ pub(super) fn rendering(headers: &HeaderMap, query: &[(String, String)]) -> Resu
         .map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
         .filter(|range| !range.is_empty())
         .collect();
-    let accepts = |media: [&str; 3]| ranges.iter().any(|range| media.contains(&range.as_str()));
-    if ranges.is_empty() || accepts(["application/json", "application/*", "*/*"]) {
+    if ranges.is_empty() {
         return Ok(Rendering::Json);
     }
-    match accepts(["text/html", "text/*", "text/html"]) {
-        true => Ok(Rendering::Page),
-        false => Err(Refusal::Detail(StatusCode::NOT_ACCEPTABLE, sentence!("not-acceptable"))),
-    }
+    // What is said more precisely goes first, as Django REST framework has it; weights are not looked at.
+    const ORDER: [(&str, Rendering); 5] = [
+        ("application/json", Rendering::Json),
+        ("text/html", Rendering::Page),
+        ("application/*", Rendering::Json),
+        ("text/*", Rendering::Page),
+        ("*/*", Rendering::Json),
+    ];
+    let first = ORDER.iter().find(|(media, _)| ranges.iter().any(|range| range == media));
+    let not_acceptable = || Refusal::Detail(StatusCode::NOT_ACCEPTABLE, sentence!("not-acceptable"));
+    first.map(|(_, rendering)| *rendering).ok_or_else(not_acceptable)
 }
 
 impl Rendering {

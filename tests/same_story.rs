@@ -309,6 +309,69 @@ async fn messages_by_rest_reach_open_sockets() {
     personal(&mut phone, "conversation_changed", conversation).await;
 }
 
+/// Somebody without a socket is there while they call, and away when they sign out.
+#[tokio::test(flavor = "multi_thread")]
+async fn signs_of_life_by_rest_reach_open_sockets() {
+    let server = Server::start(&[]).await;
+    let (mut ann, mut bob) = (Person::new(&server, "ann").await, server.user("bob").await);
+    ann.begin(Rest, bob.user, "hello").await;
+    let is =
+        |user: i64, presence: &'static str| move |told: &Value| told["user"] == user && told["presence"] == presence;
+    ann.rest("POST", "/api/v1/auth/update-status/", json!({})).await;
+    bob.expect_where("presence", is(ann.user, "online")).await;
+    let seen = bob.command("presence.get", json!({ "users": [ann.user] })).await;
+    assert_eq!(seen["users"][0]["presence"], "online", "{seen}");
+    ann.rest("POST", "/api/v1/auth/logout/", json!({})).await;
+    bob.expect_where("presence", is(ann.user, "offline")).await;
+}
+
+/// What only sockets can make does not show in shapes that REST clients do not know.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_sockets_make_keeps_the_shapes_of_rest() {
+    let server = Server::start(&[]).await;
+    let (mut ann, mut bob) = (server.user("ann").await, server.user("bob").await);
+    let group =
+        ann.command("conversation.create", json!({ "title": "ours", "members": [bob.user] })).await["id"].clone();
+    ann.command("conversation.rename", json!({ "conversation": group, "title": "still ours" })).await;
+    let direct = ann.command("conversation.open", json!({ "user": bob.user })).await["id"].clone();
+    for conversation in [&group, &direct] {
+        let said = ann.command("message.send", json!({ "conversation": conversation, "text": "a" })).await;
+        let answer = json!({ "conversation": conversation, "text": "b", "reply_to": said["seq"], "client_key": "k".to_owned() + &conversation.to_string() });
+        bob.command("message.send", answer).await;
+        bob.command("message.react", json!({ "conversation": conversation, "seq": said["seq"], "emoji": "👍" })).await;
+        ann.command("message.delete", json!({ "conversation": conversation, "seq": said["seq"] })).await;
+    }
+    ann.command("conversation.archive", json!({ "conversation": direct, "archived": true })).await;
+    let keys = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    let of_message =
+        ["attachment", "content", "conversation", "created_at", "id", "is_read", "is_read_by_recipient", "sender"];
+    let of_conversation =
+        ["created_at", "id", "is_active", "last_message", "participants", "unread_count", "updated_at"];
+    for client in [&ann, &bob] {
+        let list = rest(client, "GET", "/api/v1/conversations/", json!({})).await;
+        for conversation in list.as_array().expect("a list") {
+            assert_eq!(keys(conversation), of_conversation, "{conversation}");
+            for participant in conversation["participants"].as_array().expect("a list") {
+                assert_eq!(keys(participant), ["id", "profile_picture", "username"], "{participant}");
+                assert!(participant["username"].is_string(), "{participant}");
+            }
+            if !conversation["last_message"].is_null() {
+                assert_eq!(keys(&conversation["last_message"]), of_message, "{conversation}");
+            }
+        }
+        for conversation in [&group, &direct] {
+            let list = rest(client, "GET", &messages(conversation.as_i64().expect("an id")), json!({})).await;
+            for message in list.as_array().expect("a list") {
+                assert_eq!(keys(message), of_message, "{message}");
+                assert!(message["content"].is_string() && message["sender"]["id"].is_i64(), "{message}");
+            }
+        }
+    }
+    let hers = rest(&ann, "GET", &messages(direct.as_i64().expect("an id")), json!({})).await;
+    let contents: Vec<&Value> = hers.as_array().expect("a list").iter().map(|message| &message["content"]).collect();
+    assert_eq!(contents, ["b"], "what she deleted for herself is not hers to see");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_ended_by_rest_lose_their_sockets() {
     let server = Server::start(&[]).await;

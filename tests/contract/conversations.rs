@@ -69,6 +69,9 @@ async fn row_post_api_v1_conversations_errors() {
     must_refuse(&ann.post(LIST, to(999_999)).await, "participant_id", NOBODY);
     let oneself = "Vous ne pouvez pas créer une conversation avec vous-même.";
     must_refuse(&ann.post(LIST, to(ann.id)).await, "participant_id", oneself);
+    let long = json!({ "participant_id": bob.id, "message": "é".repeat(4097) });
+    let most = "Assurez-vous que ce champ comporte au plus 4096\u{a0}caractères.";
+    must_refuse(&ann.post(LIST, long).await, "message", most);
     assert_eq!(ann.to("block", &bob).await.status, 200);
     must_refuse(&ann.post(LIST, to(bob.id)).await, "participant_id", NOBODY);
     must_refuse(&bob.post(LIST, to(ann.id)).await, "participant_id", NOBODY);
@@ -87,6 +90,21 @@ async fn row_get_api_v1_conversations_id() {
     must_tell(&cleo.get(&path(made)).await, 404, ABSENT);
     must_tell(&ann.get(&path(999_999)).await, 404, ABSENT);
     must_tell(&ann.get(&format!("{LIST}abc/")).await, 404, "Non trouvé.");
+    assert_eq!(ann.get(&format!("{LIST}99999999999999999999/")).await.status, 404);
+}
+
+/// All that is unread is counted, and nothing else.
+#[tokio::test]
+async fn row_get_api_v1_conversations_id_unread() {
+    let server = Server::start(&[]).await;
+    let (ann, bob) = two(&server).await;
+    let made = ann.talk_to(&bob, "1").await;
+    for number in 2..=103 {
+        ann.says(made, &number.to_string()).await;
+    }
+    bob.says(made, "so much").await;
+    let unread = async |person: &Person| person.get(&path(made)).await.json["unread_count"].clone();
+    assert_eq!((unread(&ann).await, unread(&bob).await), (json!(1), json!(103)));
 }
 
 async fn writes_to_a_conversation(method: &str) {

@@ -174,6 +174,17 @@ async fn form_accept() {
         "{}",
         page.body
     );
+    // So are refusals, under their status.
+    let refused = [
+        (ask(server.next_address(), "GET", PROFILE, &[("Accept", "text/html")], "").await, 401),
+        (ann.ask("GET", "/api/v1/conversations/999999/", &[("Accept", "text/html")], "").await, 404),
+        (ann.ask("DELETE", PROFILE, &[("Accept", "text/html")], "").await, 405),
+        (ann.ask("PATCH", PROFILE, &[JSON, ("Accept", "text/html")], "{").await, 400),
+    ];
+    for (answer, status) in refused {
+        let media = answer.headers["content-type"].as_str();
+        assert_eq!((answer.status, media), (status, "text/html; charset=utf-8"), "{}", answer.body);
+    }
     // What a user wrote is text on a page, too.
     assert_eq!(ann.patch(PROFILE, json!({ "bio": "<script>alert(1)</script>" })).await.status, 200);
     let page = ann.ask("GET", PROFILE, &[("Accept", "text/html")], "").await;

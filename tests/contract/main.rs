@@ -10,6 +10,7 @@ mod authentication;
 mod bodies;
 mod conversations;
 mod frame;
+mod gone;
 mod matching;
 mod messages;
 mod other_errors;

@@ -74,6 +74,33 @@ async fn row_put_api_v1_matching_preferences_without_a_range() {
     must(&ann.put(PREFERENCES, body).await, 200, expected);
 }
 
+/// Whatever numbers were kept, people are looked for.
+#[tokio::test]
+async fn row_put_api_v1_matching_preferences_of_no_sense() {
+    let server = Server::start(&[]).await;
+    let ann = ready(&server, "ann", "1990-01-01", 48.85).await;
+    let bob = ready(&server, "bob", "1990-01-01", 48.85).await;
+    let most = json!({ "min_age": 0, "max_age": 1_000, "max_distance": 1_000_000 });
+    assert_eq!(ann.put(PREFERENCES, most.clone()).await.status, 200);
+    assert_eq!(ids(&ann.get(POTENTIAL).await), [bob.id]);
+    for field in ["min_age", "max_age", "max_distance"] {
+        for number in [i64::MIN, -1, 0, 100_000, i64::from(i32::MAX), i64::MAX] {
+            let kept = ann.put(PREFERENCES, json!({ field: number })).await;
+            assert!(kept.status == 200 || kept.status == 400, "{field} {number}: {}", kept.body);
+            for person in [&ann, &bob] {
+                let found = person.get(POTENTIAL).await;
+                assert_eq!(found.status, 200, "{field} {number} for {}: {}", person.name, found.body);
+            }
+            let profile = ann.get("/api/v1/auth/profile/").await;
+            assert_eq!((profile.status, profile.json["preferences"].is_object()), (200, true), "{}", profile.body);
+        }
+        assert_eq!(ann.put(PREFERENCES, most.clone()).await.status, 200);
+    }
+    let beyond = ann.ask("PUT", PREFERENCES, &[JSON], r#"{"min_age":99999999999999999999}"#).await;
+    assert_eq!(beyond.status, 400, "{}", beyond.body);
+    assert_eq!(ids(&ann.get(POTENTIAL).await), [bob.id]);
+}
+
 #[tokio::test]
 async fn row_get_api_v1_matching_potential_matches() {
     let server = Server::start(&[]).await;

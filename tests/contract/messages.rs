@@ -137,6 +137,7 @@ async fn row_post_api_v1_conversations_id_messages_id_mark_read() {
         assert_eq!(unread().await, 1, "all up to the one that was read");
     }
     must_tell(&bob.post(&mark(first), json!({ "read": false })).await, 200, done);
+    must_tell(&bob.ask("POST", &mark(first), &[JSON], "null").await, 200, done);
     assert_eq!(unread().await, 1, "nothing becomes unread again");
     must_tell(&ann.ask("POST", &mark(third), &[], "").await, 200, done);
     let list: Vec<bool> = ann
@@ -228,7 +229,18 @@ async fn row_delete_api_v1_conversations_id_messages_id() {
         must_tell(&person.get(&path).await, 404, ABSENT);
         assert_eq!(ids(&person.get(&list(conversation)).await), [second]);
     }
-    assert_eq!(ann.delete(&one(conversation, second)).await.status, 204);
+    let third = ann.says(conversation, "goes").await;
+    let seen = async |person: &Person| {
+        let seen = person.get(&format!("/api/v1/conversations/{conversation}/")).await;
+        (seen.json["last_message"]["id"].clone(), seen.json["unread_count"].clone())
+    };
+    assert_eq!(ann.delete(&one(conversation, third)).await.status, 204);
+    assert_eq!((seen(&ann).await, seen(&bob).await), ((json!(second), json!(0)), (json!(second), json!(0))));
+    let fourth = ann.says(conversation, "unread").await;
+    assert_eq!(seen(&bob).await, (json!(fourth), json!(1)));
+    for gone in [fourth, second] {
+        assert_eq!(ann.delete(&one(conversation, gone)).await.status, 204);
+    }
     for person in [&ann, &bob] {
         let answer = person.get(&format!("/api/v1/conversations/{conversation}/")).await;
         assert_eq!((&answer.json["last_message"], &answer.json["unread_count"]), (&json!(null), &json!(0)));

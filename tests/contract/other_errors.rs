@@ -146,6 +146,24 @@ async fn form_429() {
     must(&ann.get("/api/v1/matches/").await, 200, "[]");
 }
 
+/// So are all who call too fast, whatever they call.
+#[tokio::test]
+async fn form_429_of_any_call() {
+    let server = Server::start(&[("commands-per-s", "1"), ("commands-burst", "2")]).await;
+    let ann = Person::new(&server, "ann").await;
+    // Time may pass between two calls, but not that much.
+    for _ in 0..100 {
+        let answer = ann.get(PROFILE).await;
+        if answer.status == 429 {
+            // A node allows its share only.
+            assert!((1..=2).contains(&must_slow_down(&answer, SLOW)));
+            return;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    panic!("nobody was slowed down");
+}
+
 #[tokio::test]
 async fn form_429_of_one_second() {
     let server = Server::start(&[("login-account-burst", "1"), ("login-prefix-burst", "0")]).await;

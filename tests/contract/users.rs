@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::shape::{DEFAULTS, own, strange};
-use crate::site::{ENGLISH, Person, must, must_refuse, must_tell, post, two};
-use crate::support::Server;
+use crate::site::{ENGLISH, JSON, Person, must, must_refuse, must_tell, post, two};
 use crate::support::server::PASSWORD;
+use crate::support::{Client, Server};
 
 const CHANGE: &str = "/api/v1/auth/change-password/";
 /// A password that passes.
@@ -59,6 +59,11 @@ async fn row_get_api_v1_auth_users_id_errors() {
     let beyond = ann.get("/api/v1/auth/users/99999999999999999999/").await;
     assert_eq!(beyond.status, 404, "more than 64 bits: {}", beyond.body);
     // Who blocks, is blocked, or is gone, is nobody.
+    let mut gone = Client::connect(&server, server.account("gone").await).await;
+    let user = gone.user;
+    gone.say("account.delete", json!({ "password": PASSWORD })).await;
+    gone.expect_close().await;
+    must_tell(&ann.get(&path(user)).await, 404, nobody);
     assert_eq!(ann.to("block", &bob).await.status, 200);
     must_tell(&ann.get(&path(bob.id)).await, 404, nobody);
     must_tell(&bob.get(&path(ann.id)).await, 404, nobody);
@@ -110,7 +115,7 @@ async fn form_password_rules() {
     for (password, (french, english)) in [("xK9#q", short), ("password1", common), ("qwertyuiop", common)] {
         let new = json!({ "username": "eve", "password": password, "password2": password });
         must_refuse(&post(&server, "/api/v1/auth/register/", new.clone()).await, "password", french);
-        let answer = ann.ask("POST", "/api/v1/auth/register/", &[crate::site::JSON, ENGLISH], &new.to_string()).await;
+        let answer = ann.ask("POST", "/api/v1/auth/register/", &[JSON, ENGLISH], &new.to_string()).await;
         must_refuse(&answer, "password", english);
         let change = json!({ "old_password": PASSWORD, "new_password": password, "new_password2": password });
         must_refuse(&ann.put(CHANGE, change).await, "new_password", french);
@@ -125,6 +130,10 @@ async fn row_post_api_v1_auth_update_status() {
     must_tell(&ann.ask("POST", path, &[], "").await, 200, "Statut en ligne mis à jour");
     let ignored = ann.post(path, json!({ "is_online": false, "status": [1] })).await;
     must_tell(&ignored, 200, "Statut en ligne mis à jour");
+    for (media, body) in [(JSON.1, "null"), (JSON.1, "[]"), (JSON.1, "{"), ("text/plain", "online")] {
+        let ignored = ann.ask("POST", path, &[("Content-Type", media)], body).await;
+        must_tell(&ignored, 200, "Statut en ligne mis à jour");
+    }
     let before = ann.get("/api/v1/auth/profile/").await.json;
     assert_eq!(before["is_online"], true);
     ann.post(path, Value::Object(serde_json::Map::new())).await;

@@ -58,15 +58,22 @@ async fn form_required_null_blank() {
 #[tokio::test]
 async fn form_max_length() {
     refused(
-        [("username", 150), ("first_name", 150), ("last_name", 150), ("phone_number", 15), ("location", 100)]
-            .into_iter()
-            .map(|(field, most)| {
-                let french = format!("Assurez-vous que ce champ comporte au plus {most}\u{a0}caractères.");
-                let english = format!("Ensure this field has no more than {most} characters.");
-                let body = json!({ field: "1".repeat(most + 1) });
-                Case("PATCH", PROFILE, body, field, french.leak(), english.leak())
-            })
-            .collect(),
+        [
+            ("username", 150),
+            ("first_name", 150),
+            ("last_name", 150),
+            ("phone_number", 15),
+            ("location", 100),
+            ("bio", 2_000),
+        ]
+        .into_iter()
+        .map(|(field, most)| {
+            let french = format!("Assurez-vous que ce champ comporte au plus {most}\u{a0}caractères.");
+            let english = format!("Ensure this field has no more than {most} characters.");
+            let body = json!({ field: "1".repeat(most + 1) });
+            Case("PATCH", PROFILE, body, field, french.leak(), english.leak())
+        })
+        .collect(),
     )
     .await;
     // The longest that fit; characters are counted, not bytes.

@@ -400,6 +400,10 @@ async fn s24_nobody_does_nothing() {
         }
     }
     for (method, path) in duet::http::django::ROUTES {
+        // Anybody may read what the API is.
+        if *path == "/api/schema/" {
+            continue;
+        }
         let path = &path.replace("<id>", "1");
         let answer = http::call(world.server.next_address(), method, path, None, Some(&json!({}))).await;
         // Who they are is asked before anything else; where that is what is to be told, the fields are missing.

@@ -17,6 +17,7 @@ mod other_errors;
 mod paging;
 mod profile;
 mod rules;
+mod schema;
 mod shape;
 mod site;
 #[path = "../support/mod.rs"]
@@ -67,10 +68,12 @@ pub(crate) const ROWS: &[(&str, &str)] = &[
     ("POST", "/api/v1/matching/unblock/"),
     ("GET", "/api/v1/matches/"),
     ("GET", "/api/v1/matches/<id>/"),
+    // Not of the contract, but about it.
+    ("GET", "/api/schema/"),
 ];
 
 /// The paths that answer without a token.
-pub(crate) const OPEN: &[&str] = &["/api/token/", "/api/token/refresh/", "/api/v1/auth/register/"];
+pub(crate) const OPEN: &[&str] = &["/api/token/", "/api/token/refresh/", "/api/v1/auth/register/", "/api/schema/"];
 
 /// The methods of a path as its answers name them: in the order of Django REST framework, HEAD beside each GET.
 pub(crate) fn allow(path: &str) -> Option<String> {

@@ -20,6 +20,7 @@ pub mod player;
 pub mod private;
 pub mod process;
 pub mod proxy;
+pub mod python;
 pub mod raw;
 pub mod recorder;
 pub mod rows;

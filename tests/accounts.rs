@@ -29,7 +29,7 @@ async fn registering_answers_as_clients_of_the_django_api_know_it() {
     for (header, value) in [
         ("content-type", "application/json"),
         ("allow", "POST, OPTIONS"),
-        ("vary", "Accept, origin"),
+        ("vary", "Accept, Accept-Language, origin"),
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "same-origin"),

@@ -172,7 +172,7 @@ fn allowed_origin(server: &Server, headers: &HeaderMap) -> Option<HeaderValue> {
 /// The headers of every answer.
 fn protected(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(VARY, HeaderValue::from_static("Accept, origin"));
+    headers.entry(VARY).or_insert(HeaderValue::from_static("Accept, origin"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));

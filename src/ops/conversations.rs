@@ -97,20 +97,31 @@ pub async fn count(app: &App, actor: Actor) -> Result<i64> {
     lists::conversation_count(&mut app.store.read().await?, actor.user).await
 }
 
-/// Some of the caller's list, the latest first, from a place in it; archived ones are in it too.
+/// Some of the caller's list, the latest first, from a place in it; archived ones are in it too. Their last messages are
+/// texts, and all that is unread is counted.
 pub async fn slice(app: &App, actor: Actor, offset: i64, limit: i64) -> Result<Vec<Conversation>> {
     let mut conn = app.store.read().await?;
     let ids = lists::conversations(&mut conn, actor.user, offset, limit).await?;
-    let config = &app.config;
-    conversations::view(&mut conn, actor.user, &ids, config.members_listed, config.unread_cap).await
+    in_texts(app, &mut conn, actor.user, &ids).await
 }
 
-/// One conversation, if it is in the caller's list.
-pub async fn listed(app: &App, actor: Actor, id: ConversationId) -> Result<Conversation> {
-    match lists::is_listed(&mut app.store.read().await?, actor.user, id).await? {
-        true => one(app, actor.user, id).await,
-        false => Err(Error::not_found("conversation")),
+async fn in_texts(app: &App, conn: &mut Conn, reader: UserId, ids: &[ConversationId]) -> Result<Vec<Conversation>> {
+    let mut views = conversations::view(conn, reader, ids, app.config.members_listed, i64::MAX).await?;
+    let mut last = lists::last_texts(conn, reader, ids).await?;
+    for view in &mut views {
+        view.last_message = last.remove(&view.id);
     }
+    Ok(views)
+}
+
+/// One conversation, if it is in the caller's list, in the same way.
+pub async fn listed(app: &App, actor: Actor, id: ConversationId) -> Result<Conversation> {
+    let nothing = || Error::not_found("conversation");
+    let mut conn = app.store.read().await?;
+    if !lists::is_listed(&mut conn, actor.user, id).await? {
+        return Err(nothing());
+    }
+    in_texts(app, &mut conn, actor.user, &[id]).await?.pop().ok_or_else(nothing)
 }
 
 fn position(text: &str) -> Result<ListPosition> {

@@ -1,9 +1,11 @@
 //! Lists with their length, cut by offset, for clients that page in that way: the Django API's.
 
+use std::collections::HashMap;
+
 use super::conversations::ListPosition;
 use super::messages::{self, MessageRow, messages_for_reader};
 use super::pairs::{MatchRow, matches_of};
-use super::{Conn, on};
+use super::{Conn, json_list, on};
 use crate::error::Result;
 use crate::model::{ConversationId, Message, MessageId, UserId};
 
@@ -74,6 +76,33 @@ pub async fn texts(
     let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL)
         .bind(reader).bind(conversation).bind(limit).bind(offset).fetch_all(c))?;
     messages::render(conn, reader, rows).await
+}
+
+/// The latest of them in each of some conversations.
+pub async fn last_texts(
+    conn: &mut Conn,
+    reader: UserId,
+    conversations: &[ConversationId],
+) -> Result<HashMap<ConversationId, Message>> {
+    const SQL: &str = messages_for_reader!(
+        "WHERE m.id IN (SELECT (SELECT x.id FROM messages x JOIN users xu ON xu.id = x.sender_id \
+            LEFT JOIN pairs xp ON xp.low = CASE WHEN $1 < x.sender_id THEN $1 ELSE x.sender_id END \
+                AND xp.high = CASE WHEN $1 < x.sender_id THEN x.sender_id ELSE $1 END \
+            WHERE x.conversation_id = me2.conversation_id AND x.seq > me2.joined_seq AND x.kind = 'text' \
+                AND x.deleted_at IS NULL AND xu.deleted_at IS NULL \
+                AND CASE WHEN c2.kind = 'group' AND xp.low = $1 THEN xp.low_blocked_at \
+                    WHEN c2.kind = 'group' THEN xp.high_blocked_at \
+                    WHEN xp.low = $1 THEN xp.high_blocked_at ELSE xp.low_blocked_at END IS NULL \
+                AND NOT EXISTS (SELECT 1 FROM removals xr WHERE xr.user_id = $1 \
+                    AND xr.conversation_id = x.conversation_id AND xr.seq = x.seq) \
+            ORDER BY x.seq DESC LIMIT 1) \
+        FROM json_each($2) j JOIN members me2 ON me2.conversation_id = j.value AND me2.user_id = $1 \
+        JOIN conversations c2 ON c2.id = me2.conversation_id)"
+    );
+    let ids = json_list(conversations);
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?;
+    let messages = messages::render(conn, reader, rows).await?;
+    Ok(messages.into_iter().map(|message| (message.conversation, message)).collect())
 }
 
 /// One of them, by its id.

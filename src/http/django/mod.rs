@@ -25,7 +25,7 @@ use futures_util::Stream;
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use warp::Buf;
-use warp::http::header::{ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, HeaderValue};
+use warp::http::header::{ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, HeaderValue, VARY};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
@@ -230,6 +230,7 @@ where
     if let Ok(allow) = HeaderValue::from_str(&endpoint.allows()) {
         response.headers_mut().insert(ALLOW, allow);
     }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept, Accept-Language, origin"));
     rendering.apply(endpoint.name, response).await
 }
 
@@ -263,7 +264,8 @@ where
         Refusal::Detail(StatusCode::METHOD_NOT_ALLOWED, sentence!("method-not-allowed", method = method))
     })?;
     let ids = ids.ok_or_else(Refusal::not_found)?;
-    let body = match asked == Method::GET || asked == Method::DELETE {
+    // Where nothing can be said, whatever is said is not looked at.
+    let body = match verb.takes.is_empty() {
         true => Body::default(),
         false => {
             // A body gets as long as a head.

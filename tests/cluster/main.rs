@@ -148,7 +148,18 @@ async fn a_direct_message_is_published_once_per_node_concerned() {
         let _stranger = cluster.user(nodes - 1, "carol").await;
         tell(&mut ann, &mut bob, conversation, "first").await;
         let concerned = if nodes == 2 { 1.0 } else { 2.0 };
-        let before = cluster.counted_everywhere("duet_bus_packets_total").await;
+        // That people came is told by tasks of their own.
+        let mut before = cluster.counted_everywhere("duet_bus_packets_total").await;
+        in_time("the arrivals to be told", async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let now = cluster.counted_everywhere("duet_bus_packets_total").await;
+                if std::mem::replace(&mut before, now) == now {
+                    break;
+                }
+            }
+        })
+        .await;
         const MESSAGES: usize = 50;
         for number in 0..MESSAGES {
             let text = format!("{number}");

@@ -64,7 +64,8 @@ fn is_traced(pid: u32) -> bool {
 async fn talk(client: &mut Client, conversation: i64) -> Vec<i64> {
     let mut ids = Vec::new();
     for number in 0..MESSAGES {
-        let data = json!({ "conversation": conversation, "text": text(number) });
+        // Said twice, since once may lie across the edge of a page of the log, which is written with a head between.
+        let data = json!({ "conversation": conversation, "text": text(number).repeat(2) });
         let id = client.say("message.send", data).await;
         assert_eq!(client.reply(id).await["ok"], true);
         ids.push(id);

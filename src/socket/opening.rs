@@ -25,10 +25,12 @@ pub(super) async fn open(
     stream: &mut Stream,
     start: &SocketStart,
 ) -> std::result::Result<(Authenticated, Option<CommandId>), CloseCode> {
-    if let Some(bearer) = &start.bearer
-        && let Ok(authenticated) = ops::sessions::authenticate(app, bearer).await
-    {
-        return Ok((authenticated, None));
+    if let Some(bearer) = &start.bearer {
+        match ops::sessions::authenticate(app, bearer).await {
+            Ok(authenticated) => return Ok((authenticated, None)),
+            Err(error) if error.code.retryable() => return Err(CloseCode::Restarted),
+            Err(_) => {}
+        }
     }
     let deadline = Instant::now() + ms(app.config.auth_ms);
     for _ in 0..app.config.bad_frames.max(1) {
@@ -49,10 +51,15 @@ pub(super) async fn open(
         match answer {
             Ok(authenticated) => return Ok((authenticated, id)),
             Err(error) => {
+                let retryable = error.code.retryable();
                 let refusal = encode_reply::<()>(id.as_ref(), start.language, &Err(error));
                 let sent = timeout(ms(app.config.write_ms), stream.send(Message::Text(refusal))).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     return Err(CloseCode::AuthTimeout);
+                }
+                // Who cannot be judged here now is better off elsewhere than waiting for the end of its time.
+                if retryable {
+                    return Err(CloseCode::Restarted);
                 }
             }
         }

@@ -19,8 +19,9 @@ use crate::error::Result;
 use crate::planted::{self, Fault};
 use crate::sentence;
 
-/// How long a transaction may lie idle before the database ends it. Ours never do; this is for a process that stopped.
-const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
+/// How long a transaction may lie idle before the database ends it. Ours never do; this is for a process that stopped or
+/// was cut off, whose locks others wait for.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(1);
 /// Connections of each pool that are kept ready.
 const READY: u32 = 4;
 /// How long the start waits for the first connection.

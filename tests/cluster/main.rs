@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::cluster::{Cluster, open};
 use support::proxy::Weather;
+use support::raw::RawSocket;
 use support::{Client, in_time};
 
 /// Says a text and waits until the other one has it, however it comes. Answers how long the reply and the message took.
@@ -114,7 +115,17 @@ async fn a_database_that_restarts_takes_sends_again_and_no_node_restarts() {
     assert_eq!(refused["retryable"], true, "{refused}");
     // What it sent later, before it knew, must not come first. The others stay.
     assert_eq!(ann.expect_close().await.code, 4009);
-    postgres.restart().await;
+    // Who comes now is told so at once, and not kept until the time for saying who they are is over.
+    let coming = Instant::now();
+    let mut early = RawSocket::open(cluster.server.nodes[0].address, "", None).await.expect("an upgrade");
+    early.say(&json!({ "type": "auth", "data": { "token": ann.account.access } }).to_string()).await;
+    let answer = early.json().await;
+    assert_eq!((&answer["error"]["code"], early.end().await.0), (&json!("busy"), 4009), "{answer}");
+    let bearer = format!("Authorization: Bearer {}\r\n", ann.account.access);
+    let mut early = RawSocket::open(cluster.server.nodes[0].address, &bearer, None).await.expect("an upgrade");
+    assert_eq!(early.end().await.0, 4009);
+    assert!(coming.elapsed() < Duration::from_secs(8), "{:?}", coming.elapsed());
+    cluster.postgres().restart().await;
     let begun = Instant::now();
     let mut taken = false;
     for other in &mut others {

@@ -11,7 +11,7 @@ use crate::model::{ConversationId, MessageId};
 use crate::text;
 
 /// What is copied, each after what it refers to. The index of words is made anew, and what changed lately is over.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "meta",
     "users",
     "interests",
@@ -24,6 +24,8 @@ const TABLES: [&str; 12] = [
     "reactions",
     "removals",
     "reports",
+    "interest_names",
+    "imported_files",
 ];
 
 /// Rows in one statement.

@@ -11,6 +11,7 @@ pub mod by_hand;
 pub mod checker;
 pub mod client;
 pub mod device;
+pub mod django;
 pub mod flood;
 pub mod http;
 pub mod node;

@@ -43,6 +43,7 @@ macro_rules! notes {
 }
 
 notes! {
+    // What did not come stands first.
     NotImportedSelf "user" "liked, blocked or matched with themselves: such a row means nothing and is left out";
     NotImportedPair "lower user" "liked, blocked or matched with somebody who is not there: left out";
     NotImportedMatch "match" "second match of the same two: left out, the first one came";
@@ -188,11 +189,16 @@ impl Journal {
             let came = self.came.get(value).copied().unwrap_or(0);
             let _ = writeln!(text, "{name:<14} {came:>10} {came:>10}");
         }
-        for (note, noted) in &self.notes {
-            let (of, sentence) = note.text();
-            let first: Vec<String> = noted.first.iter().map(i64::to_string).collect();
-            let more = if noted.count > noted.first.len() as i64 { ", ..." } else { "" };
-            let _ = writeln!(text, "{} x {of} {sentence} ({of} {}{more})", noted.count, first.join(", "));
+        let (left_out, otherwise) = (self.notes.range(..Note::NameClash), self.notes.range(Note::NameClash..));
+        for (title, notes) in [("left out", left_out), ("otherwise than it was", otherwise)] {
+            for (at, (note, noted)) in notes.enumerate() {
+                let (of, sentence) = note.text();
+                let first: Vec<String> = noted.first.iter().map(i64::to_string).collect();
+                let more = if noted.count > noted.first.len() as i64 { ", ..." } else { "" };
+                let heading = if at == 0 { format!("{title}:\n") } else { String::new() };
+                let _ =
+                    writeln!(text, "{heading}  {} x {of} {sentence} ({of} {}{more})", noted.count, first.join(", "));
+            }
         }
         text
     }

@@ -38,10 +38,15 @@ pub struct Service {
 impl Service {
     /// Makes the database, on SQLite or on the Postgres of this run, with so many users and messages.
     pub async fn make(users: usize, messages: usize) -> Service {
+        Service::make_on(SetUp::of_this_run(), users, messages).await
+    }
+
+    /// The same on the database of one's choice.
+    pub async fn make_on(set_up: SetUp, users: usize, messages: usize) -> Service {
         let home = tempfile::Builder::new().prefix("duet-django-").tempdir().expect("a temporary directory");
         let project = home.path().join("project");
         copy(Path::new(SOURCES), &project);
-        let (name, url, database) = match SetUp::of_this_run() {
+        let (name, url, database) = match set_up {
             SetUp::Alone => {
                 let file = home.path().join("django.sqlite3");
                 let (name, url) = (format!("sqlite:{}", file.display()), format!("sqlite://{}", file.display()));

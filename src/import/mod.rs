@@ -12,7 +12,7 @@ mod talk;
 
 use journal::{Journal, Part};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::model::Micros;
 use crate::store::django::Source;
 use crate::store::{Store, Tx, imported, old_key};
@@ -70,6 +70,14 @@ pub async fn run(source: &mut Source, target: &Store, plan: &Plan, progress: imp
 
 fn said(error: Error) -> String {
     error.to_string()
+}
+
+/// All rows of a page were written: one that stood in the way of another must not be lost without a word.
+fn whole(written: u64, rows: usize) -> Result<u64> {
+    match written == rows as u64 {
+        true => Ok(written),
+        false => Err(Error::internal(format!("{written} rows were written of {rows}: some are there already"))),
+    }
 }
 
 /// Takes away what no database of duet can hold. Answers whether there was any.

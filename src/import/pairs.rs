@@ -2,6 +2,7 @@
 //! and both likes, and two likes are a match.
 
 use super::journal::{Journal, Note};
+use super::whole;
 use crate::error::Result;
 use crate::store::Tx;
 use crate::store::django::PairRow;
@@ -10,7 +11,7 @@ use crate::store::imported::{self, NewPair};
 /// Writes a page of pairs.
 pub(super) async fn write(tx: &mut Tx, journal: &mut Journal, page: Vec<PairRow>) -> Result<()> {
     let pairs: Vec<NewPair> = page.iter().filter_map(|row| pair(journal, row)).collect();
-    let count = imported::pairs(tx, &pairs).await?;
+    let count = whole(imported::pairs(tx, &pairs).await?, pairs.len())?;
     journal.wrote("pairs", count);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::journal::{Journal, Note};
-use super::without_zero_bytes;
+use super::{whole, without_zero_bytes};
 use crate::auth::{Kept, kept};
 use crate::error::Result;
 use crate::matching::place::Cell;
@@ -18,21 +18,22 @@ const AGE_MAX: i64 = 120;
 const DISTANCE_MAX: i64 = 20_015;
 
 /// Writes a page of users.
-pub(super) async fn users(tx: &mut Tx, journal: &mut Journal, page: Vec<UserRow>) -> Result<()> {
+pub(super) async fn users(tx: &mut Tx, journal: &mut Journal, mut page: Vec<UserRow>) -> Result<()> {
+    page.iter_mut().for_each(|row| clean(journal, row));
     let keys: Vec<String> =
         page.iter().flat_map(|row| [username_key(&row.username), exact_key(&row.username)]).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut taken = imported::taken(tx, &keys).await?;
     let (mut users, mut files) = (Vec::with_capacity(page.len()), Vec::new());
     for mut row in page {
-        clean(journal, &mut row);
         if let Some(path) = row.profile_picture.take().filter(|path| !path.is_empty()) {
             files.push(NewFile { kind: "profile", subject: row.id, path });
         }
         journal.took("preferences", i64::from(row.min_age.is_some()));
         users.push(user(journal, &mut taken, row));
     }
-    let (count, with_files) = (imported::users(tx, &users).await?, imported::files(tx, &files).await?);
+    let count = whole(imported::users(tx, &users).await?, users.len())?;
+    let with_files = whole(imported::files(tx, &files).await?, files.len())?;
     journal.wrote("users", count);
     journal.took("users", count.cast_signed());
     journal.wrote("imported_files", with_files);
@@ -60,11 +61,16 @@ fn clean(journal: &mut Journal, row: &mut UserRow) {
     }
 }
 
-fn user(journal: &mut Journal, taken: &mut HashSet<String>, row: UserRow) -> NewUser {
+fn user(journal: &mut Journal, taken: &mut HashSet<String>, mut row: UserRow) -> NewUser {
     match kept(&row.password) {
-        Kept::Ours | Kept::Foreign => {}
+        Kept::Foreign => {}
         Kept::Unusable => journal.note(Note::NoPassword, row.id),
         Kept::Unknown => journal.note(Note::UnknownPassword, row.id),
+        Kept::Ours => {
+            // None of Django's begins like this, and it would be verified at whatever cost it names.
+            journal.note(Note::UnknownPassword, row.id);
+            row.password.insert(0, '!');
+        }
     }
     let last_active_at = row.last_activity.or(row.last_login).unwrap_or(row.date_joined).max(row.date_joined).0;
     // When it was switched off nobody wrote down: it was not before the user was last there.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::journal::{Journal, Note};
-use super::without_zero_bytes;
+use super::{whole, without_zero_bytes};
 use crate::error::Result;
 use crate::store::Tx;
 use crate::store::django::{ConversationRow, MessageRow};
@@ -33,7 +33,7 @@ pub(super) async fn conversations(tx: &mut Tx, journal: &mut Journal, page: Vec<
         }));
         all.push(conversation);
     }
-    let count = imported::conversations(tx, &all, &members).await?;
+    let count = whole(imported::conversations(tx, &all, &members).await?, all.len())?;
     journal.wrote("conversations", count);
     journal.took("conversations", count.cast_signed());
     journal.took("participants", members.len() as i64);
@@ -115,8 +115,8 @@ pub(super) async fn messages(tx: &mut Tx, journal: &mut Journal, page: Vec<Messa
             sent_at: row.created_at.0,
         });
     }
-    let count = imported::messages(tx, &messages, &reached).await?;
-    let with_files = imported::files(tx, &files).await?;
+    let count = whole(imported::messages(tx, &messages, &reached).await?, messages.len())?;
+    let with_files = whole(imported::files(tx, &files).await?, files.len())?;
     journal.wrote("messages", count);
     journal.took("messages", count.cast_signed());
     journal.wrote("imported_files", with_files);

@@ -343,9 +343,10 @@ async fn index_words(tx: &mut Conn, messages: &[NewMessage]) -> Result<()> {
     let shared = tx.is_shared();
     let words = messages.iter().filter(|message| !message.text.is_empty()).map(|message| {
         let folded = text::fold(first_words(&message.text));
+        let folded = first_words(&folded);
         match shared {
-            true => (message.id, search::lexemes(&folded, ConversationId(message.conversation_id)), 0),
-            false => (message.id, folded, message.conversation_id),
+            true => (message.id, search::lexemes(folded, ConversationId(message.conversation_id)), 0),
+            false => (message.id, folded.to_owned(), message.conversation_id),
         }
     });
     let words: Vec<(i64, String, i64)> = words.collect();

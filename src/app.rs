@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
 
-use crate::auth::Auth;
+use crate::auth::{Auth, OldKey};
 use crate::bus::{Bus, Notice, Told};
 use crate::config::{Config, ms};
 use crate::error::Result;
@@ -58,9 +58,11 @@ impl App {
                         postgres://... that all nodes share"
                 .to_owned());
         }
-        let auth = Auth::open(&config)?;
         let hub = Arc::new(Hub::new(&config));
         let feed = Arc::new(Feed::new(Arc::clone(&hub)));
+        let old_key = store.old_key(feed.clock.now()).await?;
+        let old_key = old_key.map(|(key, until)| OldKey { key: key.into(), until });
+        let auth = Auth::open(&config)?.with_old_key(old_key);
         let epoch = store.epoch().await?;
         let (gone_to, gone) = mpsc::channel(GONE);
         let nodes = Nodes::default();

@@ -16,9 +16,15 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Actor, Micros, SessionId, UserId};
 use crate::sentence;
 
+mod foreign;
+mod old;
 mod pool;
 mod secret;
 
+pub use foreign::{Kept, kept};
+pub use old::{OldKey, OldToken};
+
+use foreign::Foreign;
 use pool::Pool;
 
 /// How far ahead another node's clock may be when it dates a token, in seconds.
@@ -37,6 +43,8 @@ pub const SECOND: Micros = 1_000_000;
 pub struct Auth {
     signing: EncodingKey,
     verifying: Vec<DecodingKey>,
+    /// That of the Django service whose users came here, for a while.
+    old: Option<OldKey>,
     validation: Validation,
     argon2: Argon2<'static>,
     /// Verified in place of the hash of a user who does not exist, so that both take the same time.
@@ -80,6 +88,15 @@ impl Claims {
     pub fn actor(&self) -> Actor {
         Actor { user: UserId(self.user_id), session: SessionId(self.sid), socket: None }
     }
+}
+
+/// A valid token that somebody shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// One that we signed.
+    Ours(Claims),
+    /// One that the Django service signed.
+    Old(OldToken),
 }
 
 /// Why a token is refused. The texts are those that clients of the Django API know.
@@ -138,6 +155,7 @@ impl Auth {
         Ok(Auth {
             signing: EncodingKey::from_secret(key.as_bytes()),
             verifying,
+            old: None,
             validation,
             argon2: Argon2::new(Argon2Kind::Argon2id, Version::V0x13, params),
             nobody: Arc::new(OnceLock::new()),
@@ -145,6 +163,11 @@ impl Auth {
             password_min: config.password_min,
             password_max: config.password_max,
         })
+    }
+
+    /// Also takes the tokens of the service that its users came from.
+    pub fn with_old_key(self, old: Option<OldKey>) -> Auth {
+        Auth { old, ..self }
     }
 
     /// Signs a token. The same claims give the same bytes.
@@ -170,6 +193,17 @@ impl Auth {
             return Err(TokenFault::Expired);
         }
         Ok(claims)
+    }
+
+    /// Reads a token of ours, or one of the service before us: only what none of our keys takes is shown to the old one.
+    pub fn read_any(&self, token: &str, kind: TokenKind, now: Micros) -> std::result::Result<Shown, TokenFault> {
+        match (self.read(token, kind, now), &self.old) {
+            (Err(TokenFault::Invalid), Some(old)) if token.len() <= TOKEN_MAX => {
+                let read = old.read(token, &self.validation, kind, now).unwrap_or(Err(TokenFault::Invalid));
+                read.map(Shown::Old)
+            }
+            (read, _) => read.map(Shown::Ours),
+        }
     }
 
     /// `None` where another key may have signed it.
@@ -230,19 +264,25 @@ impl Auth {
         hash.map_err(Error::internal)
     }
 
-    /// Whether a password belongs to a hash; to `None` none does. Both take the same path and time.
+    /// Whether a password belongs to a hash, ours or one of Django's; to `None` none does. `None` and ours take the same
+    /// path and time.
     pub async fn verify(&self, password: &str, stored: Option<&str>) -> Result<bool> {
         self.check_size(password)?;
         let (argon2, password, stored) = (self.argon2.clone(), password.to_owned(), stored.map(str::to_owned));
         let nobody = Arc::clone(&self.nobody);
         self.pool
             .run(move || {
-                let known = stored.is_some();
-                // Made at the first login of all, known or not, so that no later one differs.
+                let stored = stored.as_deref();
+                if let Some(foreign) = stored.and_then(Foreign::parse) {
+                    return foreign.verify(&password);
+                }
+                let ours = stored.and_then(|stored| PasswordHash::new(stored).ok());
+                let known = ours.is_some();
+                // Made at the first login of all, known or not, so that no later one differs. It also stands in where
+                // there is nothing that a password could belong to.
                 let nobody = nobody.get_or_init(|| hash(&argon2, "nobody has this password").unwrap_or_default());
-                let stored = stored.as_ref().unwrap_or(nobody);
-                let parsed = PasswordHash::new(stored);
-                parsed.is_ok_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok()) && known
+                let judged = ours.or_else(|| PasswordHash::new(nobody).ok());
+                judged.is_some_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok()) && known
             })
             .await
     }

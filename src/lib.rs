@@ -14,6 +14,7 @@ pub mod error;
 pub mod feed;
 pub mod http;
 pub mod hub;
+pub mod import;
 pub mod limits;
 pub mod matching;
 pub mod metrics;

@@ -86,7 +86,32 @@ fn command() -> Command {
                 .arg(Arg::new("from").long("from").required(true).value_name("URL").help("sqlite://file"))
                 .arg(Arg::new("to").long("to").required(true).value_name("URL").help("postgres://...")),
         )
+        .subcommand(import_django())
         .subcommand(Command::new("restored").about("To be run once after a backup was put back: clients load again"))
+}
+
+/// The command that moves a Django service here.
+fn import_django() -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let from = option("from", "URL", "Its database: sqlite:///path or postgres://...; it is only read").required(true);
+    let key = option("secret-key-file", "FILE", "A file with the value of its SECRET_KEY, and nothing else");
+    let until = "The last day on which its tokens are taken, like 2026-12-31 (UTC) [default: 7 days from now]";
+    Command::new("import-django")
+        .about(
+            "Brings users, likes, matches, blocks and conversations from the Django API into an empty database; no \
+             server may run on it, and the Django service should be stopped. It may be killed and run again.",
+        )
+        .arg(from)
+        .arg(key.required(true))
+        .arg(option("old-tokens-until", "DATE", until))
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(clap::ArgAction::SetTrue)
+                .help("Says what would come, and writes nothing"),
+        )
 }
 
 fn or_none(text: &str) -> &str {
@@ -111,6 +136,15 @@ async fn run(matches: &ArgMatches) -> Result<(), String> {
         Some(("copy-store", args)) => {
             let progress = |line: String| eprintln!("{line}");
             operator::copy_store(&config, text(args, "from"), text(args, "to"), progress).await.map(say)
+        }
+        Some(("import-django", args)) => {
+            let what = operator::ImportDjango {
+                from: text(args, "from"),
+                secret_key_file: Path::new(text(args, "secret-key-file")),
+                old_tokens_until: args.get_one::<String>("old-tokens-until").map(String::as_str),
+                dry_run: args.get_flag("dry-run"),
+            };
+            operator::import_django(&config, &what, |line| eprintln!("{line}")).await.map(say)
         }
         Some(("restored", _)) => operator::restored(&config).await.map(say),
         Some(("user", args)) => match args.subcommand() {

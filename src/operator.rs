@@ -4,14 +4,18 @@
 use crate::auth::Auth;
 use crate::catalogue::Language;
 use crate::clock::machine;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::error::Error;
+use crate::import;
 use crate::model::{Micros, UserId};
+use crate::store::django::Source;
 use crate::store::sweep::{self, Change};
 use crate::store::{Conn, Store, Use, accounts, copy, sessions, sqlite, streams, supervision};
 use std::fmt::Write;
 use std::path::Path;
 
+/// For how long tokens of the service before are taken, unless somebody says otherwise: as long as its longest lived.
+const OLD_TOKENS: Micros = 7 * 86_400_000_000;
 /// How long one statement of a copy may take, in milliseconds.
 const COPY_STATEMENT_MS: u64 = 3_600_000;
 
@@ -60,6 +64,66 @@ pub async fn copy_store(config: &Config, from: &str, to: &str, progress: impl Fn
     Ok(format!("Copied to {}. Start the servers with this --database-url and the same --secret.", to.database_url))
 }
 
+/// What is imported, and how.
+#[derive(Debug)]
+pub struct ImportDjango<'a> {
+    /// The URL of the database of the Django service.
+    pub from: &'a str,
+    /// A file with its `SECRET_KEY`.
+    pub secret_key_file: &'a Path,
+    /// The last day on which its tokens are taken, `YYYY-MM-DD`.
+    pub old_tokens_until: Option<&'a str>,
+    /// Says what would come, and writes nothing.
+    pub dry_run: bool,
+}
+
+/// Brings everything from a database of the Django service into this one, which must be empty.
+pub async fn import_django(config: &Config, what: &ImportDjango<'_>, progress: impl Fn(String)) -> Said {
+    let key = secret_key(what.secret_key_file)?;
+    let until = what.old_tokens_until.map_or(Ok(machine() + OLD_TOKENS), end_of_day)?;
+    let old_key = (until > machine()).then_some((key, until));
+    let kept = old_key.as_ref().map(|(_, until)| *until);
+    let plan = import::Plan { old_key, text_max: config.text_max };
+    let mut source = Source::open(what.from).await?;
+    if what.dry_run {
+        let summary = import::run(&mut source, &Store::scratch().await?, &plan, progress).await?;
+        return Ok(format!("A dry run: nothing was written. What an import would say:\n\n{summary}{}", tokens(kept)));
+    }
+    let patient = Config { postgres_statement_ms: COPY_STATEMENT_MS, ..config.clone() };
+    let target = Store::open(&patient, Use::Alone).await?;
+    let summary = import::run(&mut source, &target, &plan, progress).await?;
+    let kept = target.old_key(machine()).await?.map(|(_, until)| until);
+    Ok(format!("{summary}{}", tokens(kept)))
+}
+
+fn tokens(kept: Option<Micros>) -> String {
+    match kept {
+        Some(until) => format!("Tokens of the Django service are taken until {}.", date(until)),
+        None => "Tokens of the Django service are not taken.".to_owned(),
+    }
+}
+
+/// The key as Django has it: the text of the file, less the white space around.
+fn secret_key(file: &Path) -> std::result::Result<Secret, String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|cause| format!("--secret-key-file: cannot read {}: {cause}", file.display()))?;
+    match text.trim() {
+        "" => Err(format!("--secret-key-file: {} is empty", file.display())),
+        key if key.contains('\n') => {
+            Err(format!("--secret-key-file: {} has several lines: only the value of SECRET_KEY", file.display()))
+        }
+        key => Ok(key.to_owned().into()),
+    }
+}
+
+/// The last moment of a day, in UTC.
+fn end_of_day(text: &str) -> std::result::Result<Micros, String> {
+    let wrong = |_| format!("--old-tokens-until: {text} is no day like 2026-12-31");
+    let next: jiff::civil::Date = text.parse::<jiff::civil::Date>().and_then(|day| day.tomorrow()).map_err(wrong)?;
+    let midnight = jiff::tz::Offset::UTC.to_timestamp(next.at(0, 0, 0, 0)).map_err(wrong)?;
+    Ok(midnight.as_microsecond())
+}
+
 /// All accounts, a line each.
 pub async fn list(config: &Config) -> Said {
     let store = Store::open(config, Use::Beside).await?;
@@ -97,14 +161,16 @@ fn date(at: Micros) -> String {
 
 async fn find(store: &Store, name: &str) -> std::result::Result<supervision::Account, String> {
     let mut conn = store.read().await.map_err(said)?;
-    let accounts = supervision::accounts(&mut conn).await.map_err(said)?;
+    let all = supervision::accounts(&mut conn).await.map_err(said)?;
     let key = crate::text::username_key(name);
     let id = name.strip_prefix('#').and_then(|id| id.parse().ok()).map(UserId);
-    let meant = |account: &supervision::Account| match id {
-        Some(id) => account.id == id,
-        None => account.username_key.as_deref() == Some(key.as_str()),
+    let (key, exact) = (Some(key), Some(accounts::exact_key(name)));
+    let found = match id {
+        Some(id) => all.iter().find(|account| account.id == id),
+        // As at a login: the one that is written so comes before the one that is only compared alike.
+        None => all.iter().find(|one| one.username_key == exact).or(all.iter().find(|one| one.username_key == key)),
     };
-    accounts.into_iter().find(meant).ok_or_else(|| format!("no account {name}; see duet user list"))
+    found.cloned().ok_or_else(|| format!("no account {name}; see duet user list"))
 }
 
 /// Closes an account until it is enabled.

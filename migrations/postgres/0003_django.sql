@@ -13,6 +13,8 @@ INSERT INTO interest_names (name) SELECT DISTINCT name FROM interests ORDER BY n
 
 -- The session of a token that the Django service signed, by the SHA-256 of the token's jti; made at its first use.
 ALTER TABLE sessions ADD COLUMN foreign_jti TEXT COLLATE "C";
+-- Since then such tokens make no new session: all sessions of the user were ended, and so were those not yet made.
+ALTER TABLE users ADD COLUMN foreign_ended_at BIGINT;
 CREATE UNIQUE INDEX sessions_by_foreign_jti ON sessions (foreign_jti) WHERE foreign_jti IS NOT NULL;
 
 -- Where imported rows had their files, as paths below the Django media directory.

@@ -184,3 +184,42 @@ async fn s23_common_passwords_are_refused_and_long_ones_allowed() {
         auth.judge(good, "ann").await.unwrap_or_else(|error| panic!("{good}: {error}"));
     }
 }
+
+#[test]
+fn tokens_of_the_service_before_are_read_until_the_time_of_its_key() {
+    let (until, key) = (NOW + 30 * SECOND, b"insecure, but it signs nothing");
+    let old = OldKey { key: "insecure, but it signs nothing".to_owned().into(), until };
+    let both = auth().with_old_key(Some(old));
+    let payload = |user: &str, more: &str| {
+        let (iat, exp) = (NOW / SECOND - 5, NOW / SECOND + 60);
+        format!(
+            r#"{{"token_type":"access","exp":{exp},"iat":{iat},"jti":"{}","user_id":{user}{more}}}"#,
+            "cd".repeat(16)
+        )
+    };
+    // A text since SimpleJWT 5.5, a number before; more than that does not matter. It ends with its key at the latest.
+    let expected = OldToken { user: UserId(7), jti: "cd".repeat(16), exp: until / SECOND };
+    for claims in [payload("\"7\"", ""), payload("7", ""), payload("7", r#","name":"ann""#)] {
+        let token = forged(HEADER, &claims, key);
+        assert_eq!(both.read_any(&token, TokenKind::Access, NOW), Ok(Shown::Old(expected.clone())), "{claims}");
+        assert_eq!(both.read_any(&token, TokenKind::Refresh, NOW), Err(TokenFault::WrongType));
+        assert_eq!(both.read_any(&token, TokenKind::Access, until), Err(TokenFault::Invalid), "its time is over");
+        assert_eq!(auth().read_any(&token, TokenKind::Access, NOW), Err(TokenFault::Invalid), "without the key");
+        assert_eq!(both.read(&token, TokenKind::Access, NOW), Err(TokenFault::Invalid), "it is none of ours");
+    }
+    let ours = both.sign(&claims(TokenKind::Access)).expect("signed");
+    assert_eq!(both.read_any(&ours, TokenKind::Access, NOW), Ok(Shown::Ours(claims(TokenKind::Access))));
+    assert_eq!(both.read_any(&ours, TokenKind::Access, NOW + 60 * SECOND), Err(TokenFault::Expired));
+    for (header, claims) in [
+        (r#"{"typ":"JWT","alg":"none"}"#, payload("7", "")),
+        (r#"{"typ":"JWT","alg":"HS256","kid":"x"}"#, payload("7", "")),
+        (HEADER, payload("\"seven\"", "")),
+        (HEADER, payload("7", "").replace("iat", "at")),
+        (HEADER, payload("7", "").replace(&(NOW / SECOND - 5).to_string(), &(NOW / SECOND + 50).to_string())),
+    ] {
+        let token = forged(header, &claims, key);
+        assert_eq!(both.read_any(&token, TokenKind::Access, NOW), Err(TokenFault::Invalid), "{header} {claims}");
+    }
+    let over = payload("7", "").replace(&(NOW / SECOND + 60).to_string(), &(NOW / SECOND).to_string());
+    assert_eq!(both.read_any(&forged(HEADER, &over, key), TokenKind::Access, NOW), Err(TokenFault::Expired));
+}

@@ -65,7 +65,7 @@ pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
     let last_name = clean("last_name", input.last_name, app.config.name_max, false)?;
     app.auth.judge(input.password, &username.shown).await?;
     // Asked before the hash is paid for; the insert decides.
-    if accounts::is_taken(&mut app.store.read().await?, &username.key).await? {
+    if accounts::is_taken(&mut app.store.read().await?, &username.shown, &username.key).await? {
         return Err(taken());
     }
     let hash = app.auth.hash(input.password).await?;

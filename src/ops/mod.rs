@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod blocks;
 pub mod conversations;
+mod foreign;
 pub mod groups;
 pub mod inbox;
 pub mod matching;

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::accounts::confirm;
+use super::foreign;
 use crate::app::App;
-use crate::auth::{Claims, SECOND, TokenFault, TokenKind, digest, new_jti};
+use crate::auth::{Claims, Kept, SECOND, Shown, TokenFault, TokenKind, digest, kept, new_jti};
 use crate::bus::Notice;
 use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::hub::Which;
@@ -66,7 +67,7 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     let (found, known) = {
         let mut conn = app.store.read().await?;
         let known = sessions::began_from(&mut conn, &key, &origin, app.now() - KNOWN_FOR).await?;
-        (accounts::credentials(&mut conn, &key).await?, known)
+        (accounts::credentials(&mut conn, input.username, &key).await?, known)
     };
     let attempt = app.limits.login(&key, input.address, known).map_err(Error::rate_limited)?;
     // One path for known and unknown: the same work, the same answer.
@@ -82,15 +83,23 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
         }
     }
     attempt.succeeded();
+    // A password that came with an import is kept as ours from here on.
+    let renewed = match &found {
+        Some(found) if kept(&found.password_hash) == Kept::Foreign => Some(app.auth.hash(input.password).await?),
+        _ => None,
+    };
     let now = app.now();
     let mut tx = app.store.begin().await?;
     if let Some(found) = &found {
         accounts::lock(&mut tx, &[found.user]).await?;
     }
     // The password may have been changed, or the account disabled, while the hash was computed.
-    let still = accounts::credentials(&mut tx, &key).await?.filter(|still| !still.disabled);
+    let still = accounts::credentials(&mut tx, input.username, &key).await?.filter(|still| !still.disabled);
     let verified = found.map(|found| found.password_hash);
     let still = still.filter(|still| Some(&still.password_hash) == verified.as_ref()).ok_or_else(refused)?;
+    if let Some(hash) = renewed {
+        accounts::set_password_hash(&mut tx, still.user, &hash).await?;
+    }
     let label: String = input.label.chars().filter(|char| !char.is_control()).take(LABEL_MAX).collect();
     let (jti, expires_at) = (new_jti()?, session_end(app, now, now));
     let new = NewSession { user: still.user, label: &label, origin: &origin, refresh_hash: &digest(&jti), expires_at };
@@ -111,12 +120,25 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
 /// Judges an access token and the session it belongs to.
 pub async fn authenticate(app: &App, token: &str) -> Result<Authenticated> {
     let now = app.now();
-    let claims = app.auth.read(token, TokenKind::Access, now)?;
-    let actor = claims.actor();
+    let Held { actor, exp, .. } = held(app, token, TokenKind::Access, now).await?;
     let found = sessions::find(&mut app.store.read().await?, actor.session).await?;
     let stored = usable(found, actor, now)?;
-    let expires_at = claims.exp.saturating_mul(SECOND);
+    let expires_at = exp.saturating_mul(SECOND);
     Ok(Authenticated { actor, username: stored.username, expires_at })
+}
+
+/// A valid token, and the session it belongs to.
+struct Held {
+    actor: Actor,
+    jti: String,
+    exp: i64,
+}
+
+async fn held(app: &App, token: &str, kind: TokenKind, now: Micros) -> Result<Held> {
+    Ok(match app.auth.read_any(token, kind, now)? {
+        Shown::Ours(claims) => Held { actor: claims.actor(), exp: claims.exp, jti: claims.jti },
+        Shown::Old(old) => Held { actor: foreign::session(app, &old, kind, now).await?, exp: old.exp, jti: old.jti },
+    })
 }
 
 /// Whether a session still stands. A socket asks again once it is registered: what ended its session before that was
@@ -152,8 +174,7 @@ fn check_same(actor: Actor, shown: Actor) -> Result<()> {
 /// that had it replaced may ask again for a moment, and gets the same successor, because its answer may have been lost.
 pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: Option<Actor>) -> Result<Renewed> {
     let now = app.now();
-    let claims = app.auth.read(token, TokenKind::Refresh, now)?;
-    let actor = claims.actor();
+    let Held { actor, jti: shown_jti, .. } = held(app, token, TokenKind::Refresh, now).await?;
     if let Some(only) = only {
         check_same(only, actor)?;
     }
@@ -161,19 +182,19 @@ pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: O
     // Of several that show the same token at once, the later ones see what the first one made of it.
     accounts::lock(&mut tx, &[actor.user]).await?;
     let stored = usable(sessions::find(&mut tx, actor.session).await?, actor, now)?;
-    let shown = digest(&claims.jti);
+    let shown = digest(&shown_jti);
     let refresh;
     let mut expires_at = stored.expires_at;
     if shown == stored.refresh_hash && rotate {
         expires_at = session_end(app, stored.created_at, now);
-        let jti = app.auth.successor(&claims.jti, now)?;
+        let jti = app.auth.successor(&shown_jti, now)?;
         sessions::rotate(&mut tx, actor.session, &digest(&jti), client, now, expires_at).await?;
         refresh = Some(refresh_token(app, actor, jti, now, expires_at)?);
     } else if shown == stored.refresh_hash {
         sessions::touch(&mut tx, actor.session, now).await?;
         refresh = None;
     } else if let Some(rotated_at) = lost_answer(app, &stored, &shown, client, now) {
-        let jti = app.auth.successor(&claims.jti, rotated_at)?;
+        let jti = app.auth.successor(&shown_jti, rotated_at)?;
         refresh = Some(refresh_token(app, actor, jti, rotated_at, expires_at)?);
     } else {
         let notices = end(&mut tx, actor.user, actor.session, now).await?;
@@ -194,15 +215,21 @@ fn lost_answer(app: &App, stored: &Stored, shown: &str, client: &str, now: Micro
     stored.rotated_at.filter(soon).filter(|_| same)
 }
 
+/// Whether tokens of a user are of any use.
+pub(super) fn check_user(gone: bool, disabled: bool) -> Result<()> {
+    if gone {
+        return Err(Error::new(ErrorCode::InvalidCredentials, sentence!("user-gone")));
+    }
+    if disabled {
+        return Err(Error::new(ErrorCode::InvalidCredentials, sentence!("user-disabled")));
+    }
+    Ok(())
+}
+
 /// A session that tokens may be used with.
 fn usable(found: Option<Stored>, actor: Actor, now: Micros) -> Result<Stored> {
     let stored = found.filter(|stored| stored.user == actor.user).ok_or(TokenFault::Invalid)?;
-    if stored.deleted {
-        return Err(Error::new(ErrorCode::InvalidCredentials, sentence!("user-gone")));
-    }
-    if stored.disabled {
-        return Err(Error::new(ErrorCode::InvalidCredentials, sentence!("user-disabled")));
-    }
+    check_user(stored.deleted, stored.disabled)?;
     if stored.ended_at.is_some() {
         return Err(TokenFault::Ended.into());
     }
@@ -216,7 +243,7 @@ fn usable(found: Option<Stored>, actor: Actor, now: Micros) -> Result<Stored> {
 pub async fn logout(app: &App, actor: Actor, refresh: Option<&str>) -> Result<Done> {
     let now = app.now();
     let other = match refresh {
-        Some(token) => Some(app.auth.read(token, TokenKind::Refresh, now)?.actor()),
+        Some(token) => Some(held(app, token, TokenKind::Refresh, now).await?.actor),
         None => None,
     };
     let mut tx = app.store.begin().await?;
@@ -280,7 +307,7 @@ pub(super) async fn end_all(tx: &mut Conn, user: UserId, but: Option<SessionId>,
 }
 
 /// When a session ends that gets a refresh token now: in whole seconds, like the token.
-fn session_end(app: &App, created_at: Micros, now: Micros) -> Micros {
+pub(super) fn session_end(app: &App, created_at: Micros, now: Micros) -> Micros {
     let idle = now / SECOND + app.config.refresh_token_s;
     let longest = created_at / SECOND + app.config.session_max_s;
     idle.min(longest) * SECOND

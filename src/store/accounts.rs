@@ -109,17 +109,25 @@ pub async fn insert(tx: &mut Conn, user: &NewUser<'_>, now: Micros) -> Result<Op
         .fetch_optional(c))?)
 }
 
-/// Whether somebody has a name.
-pub async fn is_taken(conn: &mut Conn, username_key: &str) -> Result<bool> {
-    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE username_key = $1)";
-    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(username_key).fetch_one(c))?)
+/// The key of an imported user whose name is that of an earlier one but for its case: found only as it is written. No
+/// name has this sign.
+pub fn exact_key(username: &str) -> String {
+    format!("={username}")
 }
 
-/// The account of a name.
-pub async fn credentials(conn: &mut Conn, username_key: &str) -> Result<Option<Credentials>> {
+/// Whether somebody has a name, as it is compared or exactly as it is written.
+pub async fn is_taken(conn: &mut Conn, username: &str, username_key: &str) -> Result<bool> {
+    const SQL: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE username_key = $1 OR username_key = $2)";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(username_key).bind(exact_key(username)).fetch_one(c))?)
+}
+
+/// The account of a name: of those whose names differ only by case, the one that is written so, else the first.
+pub async fn credentials(conn: &mut Conn, username: &str, username_key: &str) -> Result<Option<Credentials>> {
     const SQL: &str = "SELECT id AS user, username, password_hash, disabled_at IS NOT NULL AS disabled \
-        FROM users WHERE username_key = $1 AND deleted_at IS NULL";
-    Ok(on!(conn, c => sqlx::query_as(SQL).bind(username_key).fetch_optional(c))?)
+        FROM users WHERE (username_key = $1 OR username_key = $2) AND deleted_at IS NULL \
+        ORDER BY CASE WHEN username_key = $2 THEN 0 ELSE 1 END LIMIT 1";
+    let exact = exact_key(username);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(username_key).bind(&exact).fetch_optional(c))?)
 }
 
 /// The credentials of a user who is known; `None` for a deleted one.

@@ -10,10 +10,13 @@ pub mod candidates;
 pub mod changes;
 pub mod conversations;
 pub mod copy;
+pub mod django;
 pub mod ending;
+pub mod imported;
 pub mod inbox;
 pub mod lists;
 pub mod messages;
+pub mod old_key;
 mod outage;
 pub mod pairs;
 pub mod postgres;
@@ -104,6 +107,14 @@ impl Store {
             return postgres::Postgres::open(config, how).await.map(Store::Postgres);
         }
         Err("--database-url: a URL begins with sqlite: or postgres:".to_owned())
+    }
+
+    /// A database that is gone with this value, to see what something would do.
+    ///
+    /// # Errors
+    /// A sentence that says why there can be none.
+    pub async fn scratch() -> std::result::Result<Store, String> {
+        sqlite::Sqlite::scratch().await.map(Store::Sqlite)
     }
 
     /// Whether other processes serve from the same database.

@@ -70,6 +70,35 @@ pub async fn began_from(conn: &mut Conn, username_key: &str, origin: &str, since
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(username_key).bind(origin).bind(since).fetch_one(c))?)
 }
 
+/// Opens the session of a token that the Django service signed. `None` where there is one, or where all sessions of the
+/// user were ended before this one could begin; the caller holds the user's lock.
+pub async fn insert_foreign(
+    tx: &mut Conn,
+    user: UserId,
+    label: &str,
+    jti_hash: &str,
+    now: Micros,
+    expires_at: Micros,
+) -> Result<Option<SessionId>> {
+    const SQL: &str = "INSERT INTO sessions \
+        (user_id, label, refresh_hash, foreign_jti, created_at, last_used_at, expires_at) \
+        SELECT id, $2, $3, $3, $4, $4, $5 FROM users WHERE id = $1 AND foreign_ended_at IS NULL \
+        ON CONFLICT DO NOTHING RETURNING id";
+    Ok(on!(tx, c => sqlx::query_scalar(SQL)
+        .bind(user)
+        .bind(label)
+        .bind(jti_hash)
+        .bind(now)
+        .bind(expires_at)
+        .fetch_optional(c))?)
+}
+
+/// The session of a token that the Django service signed, ended or not.
+pub async fn of_foreign(conn: &mut Conn, jti_hash: &str) -> Result<Option<SessionId>> {
+    const SQL: &str = "SELECT id FROM sessions WHERE foreign_jti = $1";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(jti_hash).fetch_optional(c))?)
+}
+
 /// A session, ended or not.
 pub async fn find(conn: &mut Conn, session: SessionId) -> Result<Option<Stored>> {
     const SQL: &str = "SELECT s.user_id AS user, u.username, u.disabled_at IS NOT NULL AS disabled, \
@@ -92,12 +121,15 @@ pub async fn end(tx: &mut Conn, user: UserId, session: SessionId, now: Micros) -
     Ok(run!(tx, sqlx::query(SQL).bind(user).bind(session).bind(now))? > 0)
 }
 
-/// Ends all sessions of a user, or all but one, and answers which they were.
+/// Ends all sessions of a user, or all but one, and answers which they were. Tokens of the Django service that were not
+/// used so far have no session yet; they get none from here on.
 pub async fn end_all(tx: &mut Conn, user: UserId, but: Option<SessionId>, now: Micros) -> Result<Vec<SessionId>> {
+    const FOREIGN: &str = "UPDATE users SET foreign_ended_at = $2 WHERE id = $1 AND foreign_ended_at IS NULL";
     const SQL: &str = "UPDATE sessions SET ended_at = $3 \
         WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND expires_at > $3 RETURNING id";
     // No session has the id 0.
     let but = but.unwrap_or(SessionId(0));
+    run!(tx, sqlx::query(FOREIGN).bind(user).bind(now))?;
     Ok(on!(tx, c => sqlx::query_scalar(SQL).bind(user).bind(but).bind(now).fetch_all(c))?)
 }
 

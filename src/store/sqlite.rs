@@ -113,6 +113,18 @@ impl Sqlite {
         Ok(Sqlite { writer: Arc::new(Mutex::new(writer)), readers, _lock: lock })
     }
 
+    /// A database without a name: SQLite keeps it in memory and in temporary files, and removes it in the end. Only its
+    /// writer sees it.
+    pub(super) async fn scratch() -> std::result::Result<Sqlite, String> {
+        let options = SqliteConnectOptions::new().filename("").foreign_keys(true).statement_cache_capacity(256);
+        let cannot = |cause: &dyn std::fmt::Display| format!("cannot make a temporary database: {cause}");
+        let mut writer = options.connect().await.map_err(|cause| cannot(&cause))?;
+        let made = sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await;
+        made.map_err(|cause| cannot(&cause))?;
+        let readers = SqlitePoolOptions::new().connect_lazy_with(options);
+        Ok(Sqlite { writer: Arc::new(Mutex::new(writer)), readers, _lock: None })
+    }
+
     pub(super) async fn reader(&self) -> Result<SqliteConn> {
         Ok(SqliteConn::Reader(self.readers.acquire().await?))
     }

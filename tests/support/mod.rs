@@ -13,6 +13,7 @@ pub mod checker;
 pub mod client;
 pub mod cluster;
 pub mod device;
+pub mod django;
 pub mod flood;
 pub mod http;
 pub mod node;

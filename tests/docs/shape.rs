@@ -67,8 +67,19 @@ fn is_internal(frame: &Value) -> bool {
 
 /// Whether a field differs from run to run.
 fn is_free(key: &str) -> bool {
-    const FREE: &[&str] =
-        &["time", "at", "access", "refresh", "token", "epoch", "next", "delay_ms", "retry_after_ms", "age"];
+    const FREE: &[&str] = &[
+        "time",
+        "at",
+        "access",
+        "refresh",
+        "token",
+        "epoch",
+        "next",
+        "delay_ms",
+        "retry_after_ms",
+        "age",
+        "last_seen",
+    ];
     FREE.contains(&key) || key.ends_with("_at")
 }
 

@@ -24,7 +24,7 @@ const GONE: Duration = Duration::from_secs(20);
 /// and what its allocator keeps of the worst that it went through.
 const DESCRIPTORS: usize = 64;
 const TASKS: u64 = 64;
-const MEMORY_KIB: usize = 192 * 1024;
+const MEMORY_KIB: usize = 64 * 1024;
 /// How long people go on after Redis is gone, before they are quiet.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Who takes part: two devices each, never both on one node.

@@ -91,6 +91,8 @@ impl Cluster {
             }
             let mut environment = environment(SetUp::Cluster, parts.environment);
             environment.push(("DUET_FAILPOINTS".to_owned(), folder.to_string_lossy().into_owned()));
+            // A backtrace needs 160 MiB for the names in it, which would hide what the server itself holds.
+            environment.push(("RUST_BACKTRACE".to_owned(), "0".to_owned()));
             let data = home.path().join(format!("data-{node}"));
             launches.push(Launch { data, listen: free_address(), settings, environment });
             to_postgres.push(databases);

@@ -12,7 +12,9 @@ use std::process::{Command, Output, Stdio};
 use std::task::Poll;
 
 use duet::config::Config;
-use duet::store::{Store, Use, accounts};
+use duet::error::ErrorCode;
+use duet::model::UserId;
+use duet::store::{Store, Tx, Use, accounts};
 use serde_json::json;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
@@ -147,6 +149,19 @@ async fn nodes_that_start_at_once_on_an_empty_database_agree() {
     assert_eq!(number(&mut database, "SELECT count(*) FROM meta WHERE key = 'installation'").await, 1);
 }
 
+/// Something that a transaction writes.
+async fn add_user(tx: &mut Tx, name: &str) -> duet::error::Result<Option<UserId>> {
+    let user = accounts::NewUser {
+        username: name,
+        username_key: name,
+        password_hash: "",
+        email: "",
+        first_name: "",
+        last_name: "",
+    };
+    accounts::insert(tx, &user, 0).await
+}
+
 /// Polls a future so often at most, and drops it wherever it is then.
 async fn polled(future: impl Future, times: usize) {
     let mut future = pin!(future);
@@ -168,15 +183,7 @@ async fn transactions_dropped_at_any_moment_leave_nothing_open_and_lose_nothing(
     let store = std::sync::Arc::new(Store::open(&config, Use::Serving).await.expect("open the store"));
     async fn insert(store: &Store, name: &str, commit: bool) -> bool {
         let Ok(mut tx) = store.begin().await else { return false };
-        let user = accounts::NewUser {
-            username: name,
-            username_key: name,
-            password_hash: "",
-            email: "",
-            first_name: "",
-            last_name: "",
-        };
-        let inserted = accounts::insert(&mut tx, &user, 0).await;
+        let inserted = add_user(&mut tx, name).await;
         matches!(inserted, Ok(Some(_))) && commit && tx.commit(|| ()).await.is_ok()
     }
     let dropping = tokio::spawn({
@@ -205,6 +212,29 @@ async fn transactions_dropped_at_any_moment_leave_nothing_open_and_lose_nothing(
     let lost: Vec<_> = acknowledged.iter().filter(|name| !kept.contains(name)).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     assert!(!kept.iter().any(|name| name.starts_with("dropped")), "what was dropped was committed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_slept_too_long_is_refused_for_a_retry_and_leaves_nothing() {
+    let url = new_database().await;
+    let config = Config { database_url: url.clone().into(), ..Config::default() };
+    let store = Store::open(&config, Use::Serving).await.expect("open the store");
+    let mut database = connect(&url).await;
+    let open = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND application_name = 'duet' AND state = 'idle in transaction'";
+    // The process sleeps in the middle of a transaction, as one that was stopped does; the server ends it.
+    let (mut writing, mut committing) = (store.begin().await.expect("begin"), store.begin().await.expect("begin"));
+    add_user(&mut writing, "slept").await.expect("write");
+    add_user(&mut committing, "slept before the commit").await.expect("write");
+    assert_eq!(number(&mut database, open).await, 2);
+    until(&mut database, "both transactions to be ended by the server", open, 0).await;
+    let refused = add_user(&mut writing, "too late").await.expect_err("the transaction is over");
+    assert_eq!(refused.code, ErrorCode::Busy, "{refused}");
+    committing.commit(|| ()).await.expect_err("nothing was committed");
+    assert_eq!(number(&mut database, "SELECT count(*) FROM users").await, 0);
+    let mut next = store.begin().await.expect("another connection");
+    add_user(&mut next, "awake").await.expect("write");
+    next.commit(|| ()).await.expect("commit");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,9 +115,10 @@ impl Watch<'_> {
     }
 }
 
-/// Whether a connection is over after an error: the server shuts down, or the connection itself is what failed.
+/// Whether a connection is over after an error: the server shuts down, the connection itself is what failed, or its
+/// transaction did nothing for too long (this process slept), so that the server rolled it back.
 fn ends_connection(code: &str) -> bool {
-    code.starts_with("57P") || code.starts_with("08")
+    code.starts_with("57P") || code.starts_with("08") || code == "25P03"
 }
 
 impl Postgres {
@@ -265,7 +266,7 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
         // A lock was waited for in vain.
         "55P03" => Some(Error::busy()),
         "57014" => busy(sentence!("query-too-long")),
-        // Too many connections, out of memory and the like; shutting down, starting up; the connection failed.
+        // Too many connections, out of memory and the like; or the connection is over.
         code if code.starts_with("53") || ends_connection(code) => {
             let message = error.message();
             outage::complain(|left_out| tracing::warn!(code, message, left_out, "the database refuses"));

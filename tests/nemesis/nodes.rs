@@ -84,6 +84,8 @@ pub async fn rolling_restart(run: &mut Run<'_>) {
 /// One node comes back with a clock that is an hour ahead, and later with the right one. To a node that is behind, tokens
 /// are of the future and refused, so its clients could only be sent away.
 pub async fn clock_shifted(run: &mut Run<'_>) {
+    // Without it the loader only warns, and the clock would be right.
+    assert!(std::path::Path::new(FAKETIME).exists(), "{FAKETIME} is missing: Debian has it in the package faketime");
     let node = run.any_node();
     let right = run.cluster.server.nodes[node].launch.environment.clone();
     let mut shifted = right.clone();

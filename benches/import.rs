@@ -33,7 +33,10 @@ async fn main() {
     // "..., N a second"
     let rate: f64 = words[words.len() - 3].parse().unwrap();
     let copied = copy_rate(&target, messages).await;
-    println!("messages: {rate:.0} a second; a copy by the database: {copied:.0} a second, {:.1} times that", copied / rate);
+    println!(
+        "messages: {rate:.0} a second; a copy by the database: {copied:.0} a second, {:.1} times that",
+        copied / rate
+    );
     println!("demand: at least {DEMAND:.0} a second: {}", if rate >= DEMAND { "met" } else { "NOT met" });
 }
 
@@ -41,6 +44,8 @@ async fn main() {
 async fn copy_rate(target: &Target, messages: usize) -> f64 {
     let mut writer = target.database.writer().await;
     let began = Instant::now();
-    writer.execute("CREATE TABLE copied AS SELECT id, conversation_id, seq, sender_id, text, sent_at FROM messages").await;
+    writer
+        .execute("CREATE TABLE copied AS SELECT id, conversation_id, seq, sender_id, text, sent_at FROM messages")
+        .await;
     messages as f64 / began.elapsed().as_secs_f64()
 }

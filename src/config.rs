@@ -196,6 +196,17 @@ settings! {
     /// Youngest age to see others and be seen.
     minimum_age: i64 = "18", "years";
 
+    /// Longest side of a picture.
+    image_side_max: u32 = "12000", "pixels";
+    /// Pixels of one picture; the pictures that are decoded at once have memory for four times as many bytes.
+    image_pixels_max: u64 = "40000000", "pixels";
+    /// Frames of an animation.
+    image_frames_max: u32 = "300", "frames";
+    /// Pixels of all frames of an animation together.
+    image_animation_max: u64 = "160000000", "pixels";
+    /// Uploads that are looked at and decoded at once.
+    image_decoders: usize = "2", "uploads";
+
     /// Until when a connection must have sent its request head.
     header_ms: u64 = "5000", "milliseconds";
     /// Until when a socket must have said who it is.

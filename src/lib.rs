@@ -17,6 +17,7 @@ pub mod hub;
 pub mod import;
 pub mod limits;
 pub mod matching;
+pub mod media;
 pub mod metrics;
 pub mod model;
 pub mod operator;

@@ -34,6 +34,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("limits", &[]),
     ("matching", &[]),
+    ("media", &[]),
     ("metrics", &[]),
     ("model", &[]),
     ("error", &[]),

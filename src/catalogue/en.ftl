@@ -138,6 +138,15 @@ role-too-low = Your role in this group does not allow it.
 last-owner = A group keeps at least one owner. Make somebody else an owner first.
 direct-has-none = A direct conversation has no title, roles or other members.
 
+## Pictures and files
+
+picture-expected = This is no picture. Send a JPEG, PNG, GIF or WebP.
+picture-broken = This picture is broken or incomplete. Save it anew, or send another one.
+picture-large = This picture is too large. At most { $side } pixels on each side, and { $millions } million in all.
+animation-frames = This animation is too long. At most { $max } frames.
+animation-long = This animation is too large. At most { $millions } million pixels, of all its frames together.
+file-heavy = At most { $max } bytes.
+
 ## The server
 
 throttled = Request was throttled. Expected available in { $seconds ->

@@ -149,6 +149,15 @@ role-too-low = Votre rôle dans ce groupe ne le permet pas.
 last-owner = Un groupe garde au moins un propriétaire. Nommez-en d'abord un autre.
 direct-has-none = Une conversation directe n'a ni titre, ni rôles, ni autres membres.
 
+## Pictures and files
+
+picture-expected = Ce n'est pas une image. Envoyez un JPEG, PNG, GIF ou WebP.
+picture-broken = Cette image est abîmée ou incomplète. Enregistrez-la de nouveau, ou envoyez-en une autre.
+picture-large = Cette image est trop grande. Au plus { $side } pixels de côté, et { $millions } millions en tout.
+animation-frames = Cette animation est trop longue. Au plus { $max } images.
+animation-long = Cette animation est trop grande. Au plus { $millions } millions de pixels, toutes ses images comprises.
+file-heavy = Au plus { $max } octets.
+
 ## The server
 
 throttled = Requête ralentie. Disponible à nouveau dans { $seconds } { $seconds ->

@@ -1,0 +1,156 @@
+//! What comes in: an upload is looked at, judged and made into what is kept.
+//!
+//! What it is, its first bytes say; the name and the type that the client gave are not asked. What begins as a picture
+//! must be one to its end.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{AcquireError, Semaphore};
+
+use super::header::{Format, Header};
+use super::voice::{self, Voice};
+use super::{BYTES, Kind, Limits, Refused, Size, Stored, Taken, Wanted, picture};
+
+/// The unit in which the memory for pixels is given out, in bytes.
+const UNIT: u64 = 1024;
+
+/// The gate with its guards: never more uploads at work, nor more memory for their pixels, than the settings say.
+#[derive(Debug)]
+pub struct Gate {
+    limits: Limits,
+    places: Arc<Semaphore>,
+    units: u32,
+    memory: Arc<Semaphore>,
+}
+
+impl Gate {
+    /// A gate with room for so many uploads at work.
+    pub fn new(limits: Limits, at_once: usize) -> Gate {
+        // They are asked for as u32, and tokio counts no further than this.
+        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+        let units = u32::try_from(limits.memory() / UNIT).unwrap_or(u32::MAX).clamp(1, most);
+        let memory = Semaphore::new(units as usize);
+        Gate { limits, places: Arc::new(Semaphore::new(at_once.max(1))), units, memory: Arc::new(memory) }
+    }
+
+    /// Takes an upload in, as [`take`] does, on a thread for work that blocks. It waits for a place, and a picture for
+    /// the memory that its header shows it to need. Both are held until the work is over, even if this future is
+    /// dropped meanwhile. A decoder that panics refuses the upload.
+    ///
+    /// # Errors
+    /// Why it does not come in.
+    pub async fn take(&self, upload: PathBuf, into: PathBuf, wanted: Wanted) -> Result<Taken, Refused> {
+        let limits = self.limits;
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
+        let (found, upload, place) =
+            blocking(move || look(&upload, wanted, &limits).map(|found| (found, upload, place))).await?;
+        let units = match &found {
+            // The last unit of all may be a part of one.
+            Found::Picture(header) => u32::try_from(header.memory.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units),
+            Found::Voice(_) | Found::Other => 0,
+        };
+        let memory = Arc::clone(&self.memory).acquire_many_owned(units).await.map_err(closed)?;
+        blocking(move || {
+            let _held = (place, memory);
+            make(&upload, &into, &found, &limits)
+        })
+        .await
+    }
+}
+
+fn closed(_: AcquireError) -> Refused {
+    Refused::Failed("the gate is closed".to_owned())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refused> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| {
+        if ended.is_panic() {
+            tracing::warn!("a decoder panicked; its upload was refused");
+            return Err(Refused::Broken);
+        }
+        Err(Refused::Failed("the server is going away".to_owned()))
+    })
+}
+
+/// Takes an upload in: says what it is, and puts what is to be kept of a picture into the folder `into`. What is kept
+/// as it came stays where it lies. Blocks for as long as the work takes. The folder is the caller's: after a refusal,
+/// there may be files in it that mean nothing.
+///
+/// # Errors
+/// Why it does not come in.
+pub fn take(upload: &Path, into: &Path, wanted: Wanted, limits: &Limits) -> Result<Taken, Refused> {
+    make(upload, into, &look(upload, wanted, limits)?, limits)
+}
+
+/// What an upload was found to be.
+enum Found {
+    Picture(Header),
+    Voice(Voice),
+    Other,
+}
+
+/// Looks at an upload and judges it by what it says of itself, before anything of it is decoded.
+fn look(upload: &Path, wanted: Wanted, limits: &Limits) -> Result<Found, Refused> {
+    let mut file = File::open(upload).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes > limits.bytes {
+        return Err(Refused::TooHeavy { max: limits.bytes });
+    }
+    let mut first = Vec::new();
+    (&mut file).take(12).read_to_end(&mut first).map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    let file = BufReader::new(file);
+    if let Some(format) = Format::of(&first) {
+        let header = Header::read(format, file, bytes)?;
+        header.judge(limits)?;
+        return Ok(Found::Picture(header));
+    }
+    match (wanted, voice::look(&first, file, bytes)) {
+        (Wanted::Image, _) => Err(Refused::NotAnImage),
+        (Wanted::Anything, Some(voice)) => Ok(Found::Voice(voice)),
+        (Wanted::Anything, None) => Ok(Found::Other),
+    }
+}
+
+fn make(upload: &Path, into: &Path, found: &Found, limits: &Limits) -> Result<Taken, Refused> {
+    let (kind, content_type, duration_ms) = match found {
+        Found::Picture(header) => return picture::make(upload, into, header, limits),
+        Found::Voice(voice) => (Kind::Voice, voice.content_type, Some(voice.duration_ms)),
+        Found::Other => (Kind::File, BYTES, None),
+    };
+    let mut digest = Sha256::new();
+    let mut file = File::open(upload).map_err(failed)?;
+    let mut part = vec![0; 64 * 1024];
+    let mut bytes = 0;
+    loop {
+        let read = file.read(&mut part).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        digest.update(&part[..read]);
+        bytes += read as u64;
+    }
+    Ok(Taken {
+        kind,
+        content_type,
+        width: None,
+        height: None,
+        duration_ms,
+        placeholder: None,
+        sizes: vec![Stored { size: Size::Whole, path: upload.to_owned(), bytes }],
+        hash: hexadecimal(&digest.finalize()),
+    })
+}
+
+/// Reading an upload, or writing what is kept of it, failed.
+pub(super) fn failed(cause: io::Error) -> Refused {
+    Refused::Failed(cause.to_string())
+}
+
+pub(super) fn hexadecimal(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::feed::Feed;
 use crate::hub::Hub;
 use crate::limits::{Limits, Nodes};
+use crate::media::Media;
 use crate::model::{ConversationId, Micros, Stream, UserId};
 use crate::planted::{self, Fault};
 use crate::store::sweep::{self, Change};
@@ -40,6 +41,8 @@ pub struct App {
     pub auth: Auth,
     /// Rates.
     pub limits: Limits,
+    /// Pictures and files, as bytes.
+    pub media: Media,
     /// Names the history of this database.
     pub epoch: String,
     /// The users of other nodes that died, for whoever tells of it.
@@ -63,6 +66,8 @@ impl App {
         let old_key = store.old_key(feed.clock.now()).await?;
         let old_key = old_key.map(|(key, until)| OldKey { key: key.into(), until });
         let auth = Auth::open(&config)?.with_old_key(old_key);
+        let key = auth.derived_key("the URLs of files").map_err(|_| "the key cannot sign".to_owned())?;
+        let media = Media::open(&config, &key)?;
         let epoch = store.epoch().await?;
         let (gone_to, gone) = mpsc::channel(GONE);
         let nodes = Nodes::default();
@@ -75,7 +80,7 @@ impl App {
         let told = Arc::clone(&bus);
         let writer = Writer::start(Arc::clone(&store), &config, move |written| told.publish(news(written)));
         let (limits, gone) = (Limits::new(&config, &nodes), Mutex::new(gone));
-        Ok(Arc::new(App { config, store, writer, hub, feed, bus, auth, limits, epoch, gone }))
+        Ok(Arc::new(App { config, store, writer, hub, feed, bus, auth, limits, media, epoch, gone }))
     }
 
     /// Microseconds since 1970, by the clock that all nodes share.

@@ -238,6 +238,12 @@ impl Auth {
         self.keyed_digest(&format!("origin of {account} at {place}"))
     }
 
+    /// A key for another purpose, which tells nothing of the one that it is made from.
+    pub fn derived_key(&self, purpose: &str) -> Result<String> {
+        let key = jsonwebtoken::crypto::sign(format!("key for {purpose}").as_bytes(), &self.signing, Algorithm::HS256);
+        key.map_err(Error::internal)
+    }
+
     fn keyed_digest(&self, message: &str) -> Result<String> {
         let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &self.signing, Algorithm::HS256);
         Ok(hex(&Sha256::digest(mac.map_err(Error::internal)?)[..16]))

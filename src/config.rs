@@ -196,6 +196,32 @@ settings! {
     /// Youngest age to see others and be seen.
     minimum_age: i64 = "18", "years";
 
+    /// Where the bytes of pictures and files are kept: file:///directory or s3://bucket/folder; empty: media in the data directory.
+    media_url: ServiceUrl = "", "URL";
+    /// Largest picture or file.
+    upload_max: u64 = "26214400", "bytes";
+    /// Files of one user; 0: no limit.
+    files_per_user: i64 = "1000", "files";
+    /// Bytes of all files of one user, in all sizes that are kept; 0: no limit.
+    file_bytes_per_user: i64 = "1073741824", "bytes";
+    /// Files of one user that are coming at once; 0: no limit.
+    uploads_per_user: i64 = "8", "uploads";
+    /// Files that are coming at once; more are refused as busy.
+    uploads: usize = "64", "uploads";
+    /// How long an upload may bring nothing.
+    upload_idle_ms: u64 = "10000", "milliseconds";
+    /// Until when an upload must be there whole.
+    upload_ms: u64 = "600000", "milliseconds";
+    /// How long the URL of a file is good.
+    link_s: i64 = "3600", "seconds";
+    /// Pictures of one profile.
+    pictures_max: usize = "6", "pictures";
+    /// How long a file is kept that nothing refers to.
+    media_unused_s: i64 = "86400", "seconds";
+    /// How often a node looks for files that are to go.
+    media_collect_ms: u64 = "60000", "milliseconds";
+    /// How old bytes must be that no file of the database has, before they go; as often a node looks for them.
+    media_orphan_s: i64 = "86400", "seconds";
     /// Longest side of a picture.
     image_side_max: u32 = "12000", "pixels";
     /// Pixels of one picture; the pictures that are decoded at once have memory for four times as many bytes.
@@ -322,6 +348,8 @@ impl Config {
             ("cursors_max", count(self.cursors_max)),
             ("items_max", count(self.items_max)),
             ("members_max", count(self.members_max)),
+            ("pictures_max", count(self.pictures_max)),
+            ("upload_max", i64::try_from(self.upload_max).unwrap_or(i64::MAX)),
             ("commands_per_s", i64::from(self.commands_per_s)),
             ("commands_burst", i64::from(self.commands_burst)),
             ("ping_ms", i64::try_from(self.ping_ms).unwrap_or(i64::MAX)),

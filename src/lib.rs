@@ -57,6 +57,7 @@ pub async fn run(
         watching.spawn(feed::sessions::watch(Arc::clone(&app.hub), Arc::clone(store)));
     }
     watching.spawn(ops::presence::tell_gone(Arc::clone(&app)));
+    watching.spawn(ops::collect::run(Arc::clone(&app)));
     let served = http::serve(Arc::clone(&app), listener, draining.clone());
     tokio::pin!(served);
     tokio::select! {

@@ -23,6 +23,8 @@ struct Target {
     seq: i64,
     session: i64,
     found: i64,
+    /// What the user sent with the message.
+    file: String,
     refresh: String,
     epoch: String,
 }
@@ -161,6 +163,11 @@ const CASES: &[Case] = &[
     inside("message.delivered", message),
     inside("message.read", message),
     inside("message.search", |to| with(conversation(to), json!({ "query": "marmalade" }))),
+    Case(
+        "media.links",
+        |to| json!({ "files": [to.file] }),
+        [SayNothing, SayNothing, Allow, SayNothing, Allow, SayNothing],
+    ),
     writing("typing.set", |to| with(conversation(to), json!({ "typing": true }))),
     Case(
         "presence.get",
@@ -197,6 +204,14 @@ async fn send(client: &mut Client, conversation: i64, text: &str) -> i64 {
     sent["seq"].as_i64().expect("a message has a place")
 }
 
+/// A message with a file: its place, and the id of the file.
+async fn send_file(client: &mut Client, conversation: i64) -> (i64, String) {
+    let file = client.upload(&format!("for {conversation}").replace(' ', "-"), b"marmalade").await["id"].clone();
+    let data = json!({ "conversation": conversation, "text": "marmalade", "attachment": file });
+    let sent = client.command("message.send", data).await;
+    (sent["seq"].as_i64().expect("a message has a place"), file.as_str().expect("an id").to_owned())
+}
+
 fn id(value: &Value) -> i64 {
     value["id"].as_i64().expect("it has an id")
 }
@@ -206,14 +221,14 @@ async fn acquainted(one: &mut Client, other: &mut Client) -> Target {
     one.command("like.add", json!({ "user": other.user })).await;
     let found = other.command("like.add", json!({ "user": one.user })).await["match"].clone();
     let conversation = id(&one.command("conversation.open", json!({ "user": other.user })).await);
-    let seq = send(one, conversation, "marmalade").await;
-    target(one, conversation, seq, id(&found))
+    let sent = send_file(one, conversation).await;
+    target(one, conversation, sent, id(&found))
 }
 
-fn target(of: &Client, conversation: i64, seq: i64, found: i64) -> Target {
+fn target(of: &Client, conversation: i64, (seq, file): (i64, String), found: i64) -> Target {
     let epoch = of.hello["epoch"].as_str().expect("an epoch").to_owned();
     let refresh = of.account.refresh.clone();
-    Target { user: of.user, conversation, seq, session: of.session, found, refresh, epoch }
+    Target { user: of.user, conversation, seq, session: of.session, found, file, refresh, epoch }
 }
 
 async fn world() -> World {
@@ -233,7 +248,8 @@ async fn world() -> World {
     }
     let group = json!({ "title": "ours", "members": [fay.user, askers[1].client.user] });
     let group = id(&vera.command("conversation.create", group).await);
-    askers[1].target = Target { conversation: group, seq: send(&mut vera, group, "marmalade").await, ..hers };
+    let (seq, file) = send_file(&mut vera, group).await;
+    askers[1].target = Target { conversation: group, seq, file, ..hers };
     let out = json!({ "conversation": group, "user": askers[1].client.user });
     vera.command("member.remove", out).await;
     vera.command("match.end", json!({ "user": askers[2].client.user })).await;
@@ -246,7 +262,7 @@ async fn world() -> World {
 /// The same, of things that never existed.
 fn never(target: &Target) -> Target {
     let (user, conversation, session, found) = (NEVER, NEVER, NEVER, NEVER);
-    Target { user, conversation, session, found, ..target.clone() }
+    Target { user, conversation, session, found, file: "A".repeat(22), ..target.clone() }
 }
 
 /// An answer in which what was named has no number.
@@ -255,6 +271,7 @@ fn unnamed(value: &Value, named: &Target, key: &str) -> Value {
         Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), unnamed(value, named, key))).collect(),
         Value::Array(items) => items.iter().map(|item| unnamed(item, named, key)).collect(),
         Value::Number(number) if key == "user" && number.as_i64() == Some(named.user) => "the user".into(),
+        Value::String(file) if key == "gone" && *file == named.file => "it".into(),
         Value::Number(number) if key == "gone" && number.as_i64() == Some(named.conversation) => "it".into(),
         other => other.clone(),
     }
@@ -272,6 +289,8 @@ async fn everything(server: &Server) -> Vec<String> {
         "pairs",
         "conversations",
         "members",
+        "files",
+        "pictures",
         "messages",
         "reactions",
         "removals",

@@ -17,15 +17,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("operator", &["auth", "clock", "import", "store", "text"]),
     // What comes from another service is brought into the shapes of this one: passwords, places, names.
     ("import", &["auth", "matching", "store", "text"]),
-    ("http", &["app", "auth", "limits", "ops", "protocol", "socket", "text"]),
+    ("http", &["app", "auth", "limits", "media", "ops", "protocol", "socket", "text"]),
     ("socket", &["app", "feed", "hub", "limits", "ops", "protocol"]),
     // What a write has to tell is a Notice of the bus; which sockets must close is said in the hub's words.
-    ("ops", &["app", "auth", "bus", "hub", "limits", "matching", "protocol", "store", "text"]),
+    ("ops", &["app", "auth", "bus", "hub", "limits", "matching", "media", "protocol", "store", "text"]),
     // The bus hands what it hears to the feed, which takes the bus's notices apart. Over all nodes a rate is counted in
     // the words of the limits.
     ("bus", &["feed", "hub", "limits", "protocol"]),
     ("feed", &["bus", "clock", "hub", "protocol", "store"]),
-    ("app", &["auth", "bus", "feed", "hub", "limits", "store"]),
+    ("app", &["auth", "bus", "feed", "hub", "limits", "media", "store"]),
     // Row and wire are one type, so the store answers some shapes of replies. Events it may not name. A copy into the
     // other database folds all texts anew.
     ("store", &["protocol", "text"]),

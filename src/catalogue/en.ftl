@@ -101,6 +101,7 @@ no-such = { $what ->
     [match] No such match.
     [member] No such member.
     [session] No such session.
+    [file] No such file.
    *[other] No such { $what }.
 }
 forbidden = You do not have permission to perform this action.
@@ -146,6 +147,11 @@ picture-large = This picture is too large. At most { $side } pixels on each side
 animation-frames = This animation is too long. At most { $max } frames.
 animation-long = This animation is too large. At most { $millions } million pixels, of all its frames together.
 file-heavy = At most { $max } bytes.
+files-full = At most { $max } files. Delete messages or pictures that have some.
+bytes-full = Your files may have { $max } bytes in all. Delete messages or pictures that have some.
+uploads-full = At most { $max } uploads at once. Wait for one of them.
+pictures-only = Only pictures can be shown in a profile.
+named-twice = A file is named twice.
 
 ## The server
 

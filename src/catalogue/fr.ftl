@@ -112,6 +112,7 @@ no-such = { $what ->
     [match] Match introuvable.
     [member] Membre introuvable.
     [session] Session introuvable.
+    [file] Fichier introuvable.
    *[other] Introuvable : { $what }.
 }
 forbidden = Vous n'avez pas la permission d'effectuer cette action.
@@ -157,6 +158,11 @@ picture-large = Cette image est trop grande. Au plus { $side } pixels de côté,
 animation-frames = Cette animation est trop longue. Au plus { $max } images.
 animation-long = Cette animation est trop grande. Au plus { $millions } millions de pixels, toutes ses images comprises.
 file-heavy = Au plus { $max } octets.
+files-full = Au plus { $max } fichiers. Supprimez des messages ou des images qui en ont.
+bytes-full = Vos fichiers peuvent compter { $max } octets en tout. Supprimez des messages ou des images qui en ont.
+uploads-full = Au plus { $max } envois à la fois. Attendez la fin de l'un d'eux.
+pictures-only = Un profil ne montre que des images.
+named-twice = Un fichier est nommé deux fois.
 
 ## The server
 

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod django;
+mod files;
 pub mod operator;
 mod routes;
 mod upgrade;

@@ -13,14 +13,27 @@ use warp::{Filter, Rejection};
 
 use super::Client;
 use super::django::{self, Parts, detail, no_such_path};
+use super::files;
 use crate::app::App;
 
 /// Every route; what none of them takes is answered at the end, once.
 pub(super) fn all(app: &Arc<App>, draining: &CancellationToken) -> BoxedFilter<(Response,)> {
     let health = warp::path!("healthz").and(get(app, draining, |_, _| async { true }));
     let ready = warp::path!("readyz").and(get(app, draining, is_ready));
-    let all = health.or(ready).unify().or(api(app)).unify();
+    let all = health.or(ready).unify().or(media(app)).unify().or(api(app)).unify();
     all.recover(|_: Rejection| async { Ok::<_, Infallible>(no_such_path()) }).unify().boxed()
+}
+
+/// Uploads, and the files that came of them.
+fn media(app: &Arc<App>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
+    let app = Arc::clone(app);
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let line = warp::path("media").and(warp::method()).and(warp::path::full()).and(query);
+    let parts = line.and(warp::ext::get::<Client>()).and(warp::header::headers_cloned()).and(warp::body::stream());
+    parts.then(move |method, path: warp::path::FullPath, query, client, headers, body| {
+        let path = path.as_str().to_owned();
+        files::answer(Arc::clone(&app), Parts { client, method, path, query, headers, body })
+    })
 }
 
 /// The REST API, which finds its own way by its table.

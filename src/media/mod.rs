@@ -7,7 +7,11 @@
 //! own bytes are never kept. A voice note ([`voice`]) and anything else is kept as it is, under a type that no browser
 //! runs.
 
+pub mod collect;
 pub mod gate;
+pub mod links;
+pub mod shelf;
+pub mod spool;
 
 mod animation;
 mod codecs;
@@ -17,6 +21,9 @@ mod pixels;
 mod voice;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, Semaphore};
 
 use crate::catalogue::Sentence;
 use crate::config::Config;
@@ -24,6 +31,52 @@ use crate::error::Error;
 use crate::sentence;
 
 pub use gate::Gate;
+pub use links::Links;
+pub use shelf::Shelf;
+pub use spool::Spool;
+
+/// All that has to do with bytes, as the server has it.
+#[derive(Debug)]
+pub struct Media {
+    /// What comes in.
+    pub gate: Gate,
+    /// Where it lies while it comes.
+    pub spool: Spool,
+    /// Where it is kept.
+    pub shelf: Shelf,
+    /// Where clients fetch it.
+    pub links: Links,
+    /// Places for uploads that come at once.
+    pub uploads: Arc<Semaphore>,
+    bell: Notify,
+}
+
+impl Media {
+    /// Puts the parts together. The key signs URLs, and nothing else.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    pub fn open(config: &Config, key: &str) -> Result<Media, String> {
+        Ok(Media {
+            gate: Gate::new(Limits::new(config, config.upload_max), config.image_decoders),
+            spool: Spool::open(&config.data_dir.join("uploads"))?,
+            shelf: Shelf::open(config)?,
+            links: Links::new(key, config.link_s),
+            uploads: Arc::new(Semaphore::new(config.uploads.max(1))),
+            bell: Notify::new(),
+        })
+    }
+
+    /// Something is over: its bytes need not wait for the next round.
+    pub fn collect_soon(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Waits for that.
+    pub async fn over(&self) {
+        self.bell.notified().await;
+    }
+}
 
 /// What may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, MessageId, Micros, UserId};
+use super::{Attachment, ConversationId, MessageId, Micros, UserId};
 
 /// How a conversation came to be, and what it allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::Type)]
@@ -71,6 +71,9 @@ pub struct Message {
     /// The text, or what the `kind` says. Absent when deleted or hidden.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// The picture, voice note or other file that came with it. Absent when deleted or hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<Box<Attachment>>,
     /// The member that a membership or role change is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<UserId>,
@@ -108,6 +111,7 @@ impl Message {
             sender: None,
             kind: None,
             text: None,
+            attachment: None,
             subject: None,
             reply_to: None,
             client_key: None,

@@ -1,9 +1,11 @@
 //! Ids and public shapes. Row, domain and wire are one type; what must stay secret has no type here.
 
 mod chat;
+mod files;
 mod people;
 
 pub use chat::*;
+pub use files::*;
 pub use people::*;
 
 use schemars::JsonSchema;
@@ -41,6 +43,8 @@ ids! {
     MatchId
     /// A report to the operator.
     ReportId
+    /// A picture, voice note or other file, within the server. Clients know it by its name.
+    FileId
 }
 
 /// Who acts: decided by the token, never by the input.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConversationId, MatchId, Micros, SessionId, UserId};
+use super::{Attachment, ConversationId, MatchId, Micros, SessionId, UserId};
 
 /// What a person says their gender is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, sqlx::Type)]
@@ -84,6 +84,9 @@ pub struct Profile {
     pub interests: Vec<String>,
     /// The name of the place, as the user wrote it.
     pub location: String,
+    /// The pictures, the first one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<Attachment>,
     /// The distance band from the reader, in kilometres; absent when either place is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub distance_km: Option<DistanceBand>,
@@ -121,6 +124,9 @@ pub struct OwnProfile {
     pub interests: Vec<String>,
     /// The name of my place.
     pub location: String,
+    /// My pictures, the first one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<Attachment>,
     /// Whether a place for distances is stored. The place itself is never given out.
     pub has_place: bool,
     /// What I chose to be seen as.

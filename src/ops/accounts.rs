@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{groups, presence, sessions};
+use super::{files, groups, presence, sessions};
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
@@ -14,6 +14,7 @@ use crate::protocol::replies::Done;
 use crate::sentence;
 use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
 use crate::store::audience::Known;
+use crate::store::files as kept;
 use crate::store::{Conn, ending, streams};
 use crate::text::{Username, clean, email};
 
@@ -104,7 +105,8 @@ pub(super) async fn seen_by(app: &App, conn: &mut Conn, reader: UserId, user: Us
     let Some(seen) = accounts::seen(conn, reader, user).await? else { return Ok(None) };
     let interests = accounts::interests(conn, seen.id).await?;
     let reader_cell = accounts::cell(conn, reader).await?;
-    Ok(Some(render(app, seen, interests, reader_cell).await))
+    let pictures = kept::pictures_of(conn, seen.id).await?;
+    Ok(Some(Profile { pictures, ..render(app, seen, interests, reader_cell).await }))
 }
 
 fn no_user() -> Error {
@@ -139,6 +141,7 @@ async fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Opti
         gender: seen.gender,
         interests,
         location: seen.location,
+        pictures: Vec::new(),
         distance_km,
     }
 }
@@ -150,6 +153,7 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
         None => None,
     };
     let username = input.username.as_deref().map(|name| Username::new(name.trim())).transpose()?;
+    let pictures = input.pictures.clone();
     let change = clean_change(app, input)?;
     let mut tx = app.store.begin().await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
@@ -163,6 +167,9 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
     accounts::update(&mut tx, actor.user, &change).await?;
     if let Some(interests) = &interests {
         accounts::set_interests(&mut tx, actor.user, interests).await?;
+    }
+    if let Some(pictures) = &pictures {
+        files::set_pictures(app, &mut tx, actor.user, pictures).await?;
     }
     let after = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
     // A change that changes nothing takes no number.
@@ -370,6 +377,7 @@ pub async fn delete(app: &App, actor: Actor, input: AccountDelete) -> Result<Don
     notices.extend(groups::leave_all(app, &mut tx, user).await?);
     ending::empty(&mut tx, user, now).await?;
     app.commit(tx, notices).await?;
+    app.media.collect_soon();
     tracing::info!(%user, "account deleted");
     Ok(Done {})
 }

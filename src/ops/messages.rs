@@ -23,25 +23,25 @@ use crate::text;
 
 /// Sends a message. Returns after its commit.
 pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
-    let text = message_text(app, &input.text)?;
+    let text = message_text(app, &input.text, input.attachment.is_some())?;
     if let Some(key) = &input.client_key {
         client_key(app, key)?;
     }
-    let MessageSend { conversation, reply_to, client_key, .. } = input;
+    let MessageSend { conversation, attachment, reply_to, client_key, .. } = input;
     if planted::is(Fault::BlockOutsideLock) {
         conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?.may_write()?;
     }
     let folded = text::fold(&text);
     let (sender, socket, at) = (actor.user, actor.socket, app.now());
-    let message = NewMessage { sender, socket, conversation, text, reply_to, client_key, folded, at };
+    let message = NewMessage { sender, socket, conversation, text, attachment, reply_to, client_key, folded, at };
     let placed = app.writer.send(message).await?;
     Ok(Sent { id: placed.id, conversation, seq: placed.seq, sent_at: placed.sent_at })
 }
 
-/// A text as it is kept, or why it cannot be.
-fn message_text(app: &App, text: &str) -> Result<String> {
+/// A text as it is kept, or why it cannot be. Beside a file nothing need be said.
+fn message_text(app: &App, text: &str, with_file: bool) -> Result<String> {
     let text = text::clean("text", text, app.config.text_max, true)?;
-    match text.trim().is_empty() {
+    match text.trim().is_empty() && !with_file {
         true => Err(Error::field("text", sentence!("say-something"))),
         false => Ok(text),
     }
@@ -60,7 +60,7 @@ pub(super) fn client_key(app: &App, key: &str) -> Result<()> {
 /// Gives a message of one's own another text.
 pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed> {
     let MessageEdit { conversation, seq, text } = input;
-    let text = message_text(app, &text)?;
+    let text = message_text(app, &text, true)?;
     let mut tx = app.store.begin().await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
@@ -72,6 +72,7 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
         return Err(Error::not_found("message"));
     }
     membership.may_write()?;
+    message_text(app, &text, stored.file_id.is_some())?;
     if stored.text == text {
         return Ok(Changed { conversation, seq: membership.head });
     }
@@ -110,9 +111,13 @@ pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Cha
         return Ok(unchanged);
     }
     membership.may_write()?;
-    let rev = changes::delete(&mut tx, conversation, stored.id, app.now()).await?;
+    let rev = changes::delete(&mut tx, conversation, &stored, app.now()).await?;
     let event = Event::MessageDeleted(MessageDeleted { conversation, seq: rev, message: seq });
-    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, event).await
+    let changed = commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, event).await?;
+    if stored.file_id.is_some() {
+        app.media.collect_soon();
+    }
+    Ok(changed)
 }
 
 /// Commits a change of the message at `seq`, and tells the members who may see it.
@@ -184,7 +189,7 @@ pub async fn watermarks(app: &App, actor: Actor, conversation: ConversationId) -
 
 /// Refuses a text that could not be sent.
 pub fn check(app: &App, text: &str) -> Result<()> {
-    message_text(app, text).map(drop)
+    message_text(app, text, false).map(drop)
 }
 
 /// Says how far this member has received.

@@ -3,7 +3,9 @@
 
 pub mod accounts;
 pub mod blocks;
+pub mod collect;
 pub mod conversations;
+pub mod files;
 mod foreign;
 pub mod groups;
 pub mod inbox;
@@ -61,6 +63,7 @@ async fn run(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) 
         C::MessageSearch(input) => reply(id, messages::search(app, actor, input).await),
         C::MessageReact(input) => reply(id, reactions::add(app, actor, input).await),
         C::MessageUnreact(input) => reply(id, reactions::remove(app, actor, input).await),
+        C::MediaLinks(input) => reply(id, files::links(app, actor, input).await),
         C::TypingSet(input) => reply(id, presence::typing(app, actor, input).await),
         C::PresenceGet(input) => reply(id, presence::get(app, actor, input).await),
         C::StatusSet(input) => reply(id, presence::set_status(app, actor, input).await),

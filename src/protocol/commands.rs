@@ -101,6 +101,7 @@ commands! {
     "message.delivered" MessageDelivered -> replies::Done, "Says how far you have received.";
     "message.read" MessageRead -> replies::Done, "Says how far you have read.";
     "message.search" MessageSearch -> replies::Found, "Finds messages that you may see by their words.";
+    "media.links" MediaLinks -> replies::Links, "Where you can fetch some files, for a while.";
     "typing.set" TypingSet -> replies::Done, "Says that you are typing, or stopped. Told to members who are there; never kept.";
     "presence.get" PresenceGet -> replies::Presences, "Who of some users is there, as far as you may know.";
     "notification.list" NotificationList -> replies::Notifications, "Your inbox, newest first.";
@@ -174,6 +175,8 @@ inputs! {
         #[serde(default, deserialize_with = "named")] place: Option<Option<Place>>,
         /// Replaces the whole list.
         #[serde(default)] interests: Option<Vec<String>>,
+        /// Ids of pictures that you uploaded before, the first one first; replaces the whole list.
+        #[serde(default)] pictures: Option<Vec<String>>,
     }
     /// A point on Earth.
     Place {
@@ -366,8 +369,10 @@ inputs! {
     MessageSend {
         /// Where to.
         conversation: ConversationId,
-        /// What.
+        /// What; may be empty beside an attachment.
         text: String,
+        /// The id of a file of yours that you uploaded before.
+        #[serde(default)] attachment: Option<String>,
         /// The `seq` of the message this one answers.
         #[serde(default)] reply_to: Option<i64>,
         /// Your own name for it: a repeat with the same key is the same message, for ever.
@@ -444,6 +449,11 @@ inputs! {
         #[serde(default)] before: Option<MessageId>,
         /// How many at most.
         #[serde(default)] limit: Option<i64>,
+    }
+    /// Input of `media.links`.
+    MediaLinks {
+        /// The ids of the files.
+        files: Vec<String>,
     }
     /// Input of `typing.set`.
     TypingSet {

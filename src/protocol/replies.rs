@@ -206,6 +206,32 @@ pub struct Reported {
     pub report: ReportId,
 }
 
+/// Where files can be fetched, by whoever has the URL and until it ends.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Links {
+    /// The files that you may see, in the order asked for.
+    pub links: Vec<FileLink>,
+    /// Those that are not there for you.
+    pub gone: Vec<String>,
+}
+
+/// Where one file can be fetched.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FileLink {
+    /// The id of the file.
+    pub file: String,
+    /// All of it.
+    pub url: String,
+    /// A picture of at most 1024 pixels on each side; absent where `url` is no greater, and for animations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub medium: Option<String>,
+    /// A picture of at most 256 pixels on each side; absent where `url` is no greater.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub small: Option<String>,
+    /// Until when the URLs are good, in microseconds since 1970. They end sooner if you may see the file no more.
+    pub expires_at: Micros,
+}
+
 /// Who is there.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Presences {

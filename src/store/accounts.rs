@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, json_list, on, run};
+use super::{Conn, files, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Gender, Micros, OwnProfile, Preferences, Status, UserId};
 use crate::text::Username;
@@ -232,6 +232,7 @@ pub async fn own(conn: &mut Conn, user: UserId) -> Result<Option<OwnProfile>> {
         gender: own.gender,
         interests: interests(conn, user).await?,
         location: own.location,
+        pictures: files::pictures_of(conn, user).await?,
         has_place: own.has_place,
         status: own.status,
         preferences: own.wanted.into(),

@@ -10,10 +10,12 @@ use sqlx::FromRow;
 
 use super::sweep::{self, Change};
 use super::writer::{NewMessage, Placed, Told, Written};
-use super::{Conn, Tx, conversations, json_list, on, run, search};
+use super::{Conn, Tx, conversations, files, json_list, on, run, search};
 use crate::error::{Error, ErrorCode, Result};
 use crate::metrics;
-use crate::model::{ConversationId, ConversationKind, Message, MessageId, MessageKind, Micros, Stream, UserId};
+use crate::model::{
+    Attachment, ConversationId, ConversationKind, FileId, Message, MessageId, MessageKind, Micros, Stream, UserId,
+};
 use crate::planted::{self, Fault};
 use crate::sentence;
 
@@ -33,7 +35,8 @@ pub(super) async fn commit(
     conversations::lock(&mut tx, &places).await?;
     let known = known(&mut tx, &rows).await?;
     let rights = rights(&mut tx, &rows).await?;
-    let (outcomes, numbered) = number(tx.is_shared(), batch, &known, &rights);
+    let files = claim(&mut tx, batch).await?;
+    let (outcomes, numbered) = number(tx.is_shared(), batch, &known, &rights, &files);
     tell_repeats(&mut tx, batch, &outcomes).await?;
     if numbered.is_empty() {
         if tx.is_shared() {
@@ -136,14 +139,14 @@ macro_rules! over_rows {
                     value ->> 'conversation' AS conversation, value ->> 'client_key' AS client_key, \
                     value ->> 'reply_to' AS reply_to, value ->> 'seq' AS seq, value ->> 'text' AS text, \
                     value ->> 'content_hash' AS content_hash, value ->> 'sent_at' AS sent_at, \
-                    value ->> 'words' AS words FROM json_each($1)) j ",
+                    value ->> 'words' AS words, value ->> 'file' AS file FROM json_each($1)) j ",
                 $tail
             ),
             concat!(
                 $head,
                 " FROM json_to_recordset($1::JSON) AS j (at BIGINT, sender BIGINT, conversation BIGINT, \
                     client_key TEXT, reply_to BIGINT, seq BIGINT, text TEXT, content_hash TEXT, sent_at BIGINT, \
-                    words TEXT) ",
+                    words TEXT, file BIGINT) ",
                 $tail
             ),
         ]
@@ -196,6 +199,21 @@ async fn rights(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Rights>> {
     Ok(rights.into_iter().map(|row| (row.at as usize, row)).collect())
 }
 
+/// Files by owner and name.
+type Files = HashMap<(UserId, String), (FileId, Attachment)>;
+
+/// The files that the messages name, where their authors have them. They are there until the commit, and then for as
+/// long as the messages refer to them.
+async fn claim(tx: &mut Conn, batch: &[NewMessage]) -> Result<Files> {
+    let named = |message: &'_ NewMessage| Some((message.sender, message.attachment.as_deref()?.to_owned(), message.at));
+    let wanted: Vec<(UserId, String, Micros)> = batch.iter().filter_map(named).collect();
+    let Some(at) = wanted.iter().map(|(_, _, at)| *at).max() else { return Ok(HashMap::new()) };
+    let wanted: Vec<(UserId, &str)> = wanted.iter().map(|(owner, name, _)| (*owner, name.as_str())).collect();
+    let found = files::claim(tx, &wanted, at).await?;
+    let by_name = |kept: files::Kept| ((kept.owner_id, kept.attachment.id.clone()), (kept.file, kept.attachment));
+    Ok(found.into_iter().map(by_name).collect())
+}
+
 impl Rights {
     fn judge(&self, message: &NewMessage) -> Result<()> {
         if self.kind == ConversationKind::Direct && !planted::is(Fault::BlockOutsideLock) {
@@ -226,7 +244,10 @@ struct NumberedRow<'a> {
     content_hash: Option<String>,
     sent_at: Micros,
     words: Cow<'a, str>,
+    file: Option<FileId>,
     group: bool,
+    #[serde(skip)]
+    attachment: Option<&'a Attachment>,
 }
 
 impl NumberedRow<'_> {
@@ -236,6 +257,7 @@ impl NumberedRow<'_> {
             sender: Some(self.sender),
             kind: Some(MessageKind::Text),
             text: Some(new.text.clone()),
+            attachment: self.attachment.cloned().map(Box::new),
             reply_to: self.reply_to,
             client_key: new.client_key.clone(),
             sent_at: Some(self.sent_at),
@@ -252,6 +274,7 @@ fn number<'a>(
     batch: &'a [NewMessage],
     known: &HashMap<usize, Known>,
     rights: &HashMap<usize, Rights>,
+    files: &'a Files,
 ) -> (Vec<Outcome>, Vec<NumberedRow<'a>>) {
     let mut heads: HashMap<ConversationId, i64> = HashMap::new();
     let mut keys: HashMap<(UserId, &str), usize> = HashMap::new();
@@ -272,9 +295,9 @@ fn number<'a>(
             continue;
         }
         let judged = rights.get(&at).ok_or_else(|| Error::not_found("conversation"));
-        let judged = judged.and_then(|rights| rights.judge(message).map(|()| rights));
-        let rights = match judged {
-            Ok(rights) => rights,
+        let judged = judged.and_then(|rights| rights.judge(message).and_then(|()| Ok((rights, file(files, message)?))));
+        let (rights, file) = match judged {
+            Ok(judged) => judged,
             Err(error) => {
                 outcomes.push(Outcome::Refused(error));
                 continue;
@@ -299,28 +322,43 @@ fn number<'a>(
                 true => Cow::Owned(search::lexemes(&message.folded, message.conversation)),
                 false => Cow::Borrowed(&message.folded),
             },
+            file: file.map(|(file, _)| *file),
             group: rights.kind == ConversationKind::Group,
+            attachment: file.map(|(_, attachment)| attachment),
         });
         outcomes.push(Outcome::Numbered(at));
     }
     (outcomes, numbered)
 }
 
-/// What makes a repeat the same message: where, what, and in answer to what.
+/// The file that a message names; not found where its author has none of this name.
+fn file<'a>(files: &'a Files, message: &NewMessage) -> Result<Option<&'a (FileId, Attachment)>> {
+    let Some(name) = &message.attachment else { return Ok(None) };
+    let none = || Error { field: Some("attachment".to_owned()), ..Error::not_found("file") };
+    files.get(&(message.sender, name.clone())).ok_or_else(none).map(Some)
+}
+
+/// What makes a repeat the same message: where, what, with which file, and in answer to what.
 fn content_hash(message: &NewMessage) -> String {
     let mut hash = Sha256::new();
     hash.update(message.conversation.0.to_be_bytes());
     hash.update(message.reply_to.unwrap_or(0).to_be_bytes());
     hash.update(message.text.as_bytes());
+    // No text has this sign, so no other text and file look the same together.
+    if let Some(file) = &message.attachment {
+        hash.update([0]);
+        hash.update(file.as_bytes());
+    }
     hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i64), MessageId>> {
     const MESSAGES: [&str; 2] = over_rows!(
         "INSERT INTO messages \
-            (conversation_id, seq, rev, sender_id, kind, text, reply_to, client_key, content_hash, sent_at) \
+            (conversation_id, seq, rev, sender_id, kind, text, reply_to, client_key, content_hash, sent_at, \
+            file_id) \
         SELECT j.conversation, j.seq, j.seq, j.sender, 'text', j.text, j.reply_to, j.client_key, j.content_hash, \
-            j.sent_at",
+            j.sent_at, j.file",
         "ORDER BY j.at RETURNING conversation_id, seq, id"
     );
     const HEADS: [&str; 2] = over_rows!(

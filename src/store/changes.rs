@@ -3,9 +3,9 @@
 
 use sqlx::FromRow;
 
-use super::{Conn, conversations, on, run, search};
+use super::{Conn, conversations, files, on, run, search};
 use crate::error::{Error, Result};
-use crate::model::{ConversationId, MessageId, MessageKind, Micros, UserId};
+use crate::model::{ConversationId, FileId, MessageId, MessageKind, Micros, UserId};
 
 /// A message as it lies in its table, for judging a change of it.
 #[derive(Debug, Clone, FromRow)]
@@ -18,6 +18,8 @@ pub struct Stored {
     pub kind: MessageKind,
     /// Its text.
     pub text: String,
+    /// What came with it.
+    pub file_id: Option<FileId>,
     /// When it was deleted for all.
     pub deleted_at: Option<Micros>,
 }
@@ -30,7 +32,7 @@ pub async fn stored(
     seq: i64,
     joined_seq: i64,
 ) -> Result<Stored> {
-    const SQL: &str = "SELECT m.id, m.sender_id, m.kind, m.text, m.deleted_at FROM messages m \
+    const SQL: &str = "SELECT m.id, m.sender_id, m.kind, m.text, m.file_id, m.deleted_at FROM messages m \
         LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.sender_id THEN $1 ELSE m.sender_id END \
             AND p.high = CASE WHEN $1 < m.sender_id THEN m.sender_id ELSE $1 END \
         WHERE m.conversation_id = $2 AND m.seq = $3 AND m.seq > $4 \
@@ -65,13 +67,15 @@ pub async fn edit(
     Ok(rev)
 }
 
-/// Makes a message a tombstone: its text, words and reactions go, its place stays. Answers its `rev`.
-pub async fn delete(tx: &mut Conn, conversation: ConversationId, id: MessageId, at: Micros) -> Result<i64> {
-    const TEXT: &str = "UPDATE messages SET text = '', deleted_at = $2 WHERE id = $1";
+/// Makes a message a tombstone: its text, words, file and reactions go, its place stays. Answers its `rev`.
+pub async fn delete(tx: &mut Conn, conversation: ConversationId, stored: &Stored, at: Micros) -> Result<i64> {
+    const TEXT: &str = "UPDATE messages SET text = '', file_id = NULL, deleted_at = $2 WHERE id = $1";
     const REACTIONS: &str = "DELETE FROM reactions WHERE message_id = $1";
+    let id = stored.id;
     let rev = renumber(tx, conversation, id).await?;
     run!(tx, sqlx::query(TEXT).bind(id).bind(at))?;
     run!(tx, sqlx::query(REACTIONS).bind(id))?;
+    files::release(tx, stored.file_id.as_slice()).await?;
     forget_words(tx, id).await?;
     Ok(rev)
 }

@@ -12,7 +12,7 @@ use crate::model::{ConversationId, MessageId};
 use crate::text;
 
 /// What is copied, each after what it refers to. The index of words is made anew, and what changed lately is over.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 16] = [
     "meta",
     "users",
     "interests",
@@ -22,6 +22,8 @@ const TABLES: [&str; 14] = [
     "pairs",
     "conversations",
     "members",
+    "files",
+    "pictures",
     "messages",
     "reactions",
     "removals",

@@ -1,6 +1,6 @@
 //! The end of an account.
 
-use super::{Conn, accounts, on, run};
+use super::{Conn, accounts, files, on, run};
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, Micros, UserId};
 
@@ -67,5 +67,5 @@ pub async fn empty(tx: &mut Conn, user: UserId, now: Micros) -> Result<()> {
     for step in STEPS {
         run!(tx, sqlx::query(*step).bind(user))?;
     }
-    Ok(())
+    files::end_all(tx, user).await
 }

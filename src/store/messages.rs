@@ -5,15 +5,17 @@ use std::collections::HashMap;
 
 use sqlx::FromRow;
 
-use super::{Conn, json_list, on};
+use super::{Conn, files, json_list, on};
 use crate::error::Result;
-use crate::model::{ConversationId, ConversationKind, Message, MessageId, MessageKind, Micros, Reaction, UserId};
+use crate::model::{
+    ConversationId, ConversationKind, FileId, Message, MessageId, MessageKind, Micros, Reaction, UserId,
+};
 
 /// The messages of the conversations that reader `$1` is in, with all that decides how the reader sees them.
 macro_rules! messages_for_reader {
     ($($where:literal),+) => {
         concat!(
-            "SELECT m.id, m.conversation_id, m.seq, m.rev, m.sender_id, m.kind, m.text, m.subject_id, m.reply_to, ",
+            "SELECT m.id, m.conversation_id, m.seq, m.rev, m.sender_id, m.kind, m.text, m.file_id, m.subject_id, m.reply_to, ",
             "m.client_key, m.sent_at, m.edited_at, m.deleted_at, ",
             "c.kind AS conversation_kind, me.joined_seq, u.deleted_at AS sender_deleted_at, r.seq AS removed_seq, ",
             "CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END AS blocked_at, ",
@@ -40,6 +42,7 @@ pub(super) struct MessageRow {
     sender_id: UserId,
     kind: MessageKind,
     text: String,
+    file_id: Option<FileId>,
     subject_id: Option<UserId>,
     reply_to: Option<i64>,
     client_key: Option<String>,
@@ -75,6 +78,7 @@ impl MessageRow {
             sender: Some(self.sender_id),
             kind: Some(self.kind),
             text: (!deleted).then_some(self.text),
+            attachment: None,
             subject: self.subject_id,
             reply_to: self.reply_to,
             client_key: self.client_key,
@@ -87,9 +91,13 @@ impl MessageRow {
     }
 }
 
-/// Rows to messages, with their reactions.
+/// Rows to messages, with what came with them and their reactions.
 pub(super) async fn render(conn: &mut Conn, reader: UserId, rows: Vec<MessageRow>) -> Result<Vec<Message>> {
+    let files: HashMap<MessageId, FileId> = rows.iter().filter_map(|row| Some((row.id, row.file_id?))).collect();
     let mut messages: Vec<Message> = rows.into_iter().filter_map(MessageRow::render).collect();
+    if !files.is_empty() {
+        attach(conn, &mut messages, &files).await?;
+    }
     let shown = |message: &&mut Message| !message.deleted && !message.hidden;
     let ids: Vec<i64> = messages.iter_mut().filter(shown).filter_map(|message| message.id).map(|id| id.0).collect();
     if ids.is_empty() {
@@ -100,6 +108,17 @@ pub(super) async fn render(conn: &mut Conn, reader: UserId, rows: Vec<MessageRow
         message.reactions = message.id.and_then(|id| reactions.remove(&id)).unwrap_or_default();
     }
     Ok(messages)
+}
+
+/// Shows files with the messages that they came with, where the reader sees more of these than their place.
+async fn attach(conn: &mut Conn, messages: &mut [Message], files: &HashMap<MessageId, FileId>) -> Result<()> {
+    let wanted: Vec<FileId> = files.values().copied().collect();
+    let found = files::attachments(conn, &wanted).await?;
+    for message in messages.iter_mut().filter(|message| !message.deleted && !message.hidden) {
+        let file = message.id.and_then(|id| files.get(&id)).and_then(|file| found.get(file));
+        message.attachment = file.cloned().map(Box::new);
+    }
+    Ok(())
 }
 
 /// Reactions under some messages, without those of users whom the reader has blocked, of deleted accounts and, where

@@ -12,6 +12,7 @@ pub mod conversations;
 pub mod copy;
 pub mod django;
 pub mod ending;
+pub mod files;
 pub mod imported;
 pub mod inbox;
 pub mod lists;

@@ -25,6 +25,8 @@ pub struct NewMessage {
     pub conversation: ConversationId,
     /// What.
     pub text: String,
+    /// The name of a file of the author's that comes with it.
+    pub attachment: Option<String>,
     /// The `seq` it answers.
     pub reply_to: Option<i64>,
     /// The author's name for it.

@@ -179,6 +179,7 @@ impl<'a> Player<'a> {
         let body = body.map(|body| serde_json::from_str(&self.bound.fill(&body.to_string())).expect("still JSON"));
         let open = ["/api/token/", "/api/token/refresh/", "/api/v1/auth/register/"].contains(&path);
         let token = self.speaker(name).access.clone().filter(|_| !open);
+        let path = &self.bound.fill(path);
         let answer = http::call(self.server.next_address(), method, path, token.as_deref(), body.as_ref()).await;
         let text = |name: &str| answer.json[name].as_str().map(str::to_owned);
         if let (Some(access), Some(refresh)) = (text("access"), text("refresh")) {

@@ -27,7 +27,7 @@ pub struct Client {
     pub hello: Value,
     /// Name and tokens.
     pub account: Account,
-    addresses: Arc<Addresses>,
+    pub(super) addresses: Arc<Addresses>,
     recorder: Arc<Recorder>,
     device: String,
     socket: Socket,

@@ -86,6 +86,7 @@ impl Cluster {
                 ("database-url", through(&url, address, &databases)),
                 ("redis-url", through(&redis.url(), redis.address, &doorbells)),
                 ("operator-listen", operator.to_string()),
+                ("media-url", format!("file://{}", home.path().join("media").display())),
             ] {
                 settings.push((name.to_owned(), value));
             }

@@ -14,6 +14,7 @@ pub mod client;
 pub mod cluster;
 pub mod device;
 pub mod django;
+pub mod files;
 pub mod flood;
 pub mod http;
 pub mod node;

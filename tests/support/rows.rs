@@ -16,6 +16,8 @@ const TABLES: &[&str] = &[
     "pairs",
     "conversations",
     "members",
+    "files",
+    "pictures",
     "messages",
     "reactions",
     "removals",

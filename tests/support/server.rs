@@ -89,6 +89,8 @@ impl Server {
             let url = shared.postgres.url(&shared.postgres.create().await);
             all.push(("database-url".to_owned(), url.clone()));
             all.push(("redis-url".to_owned(), shared.redis.url()));
+            // One place for the bytes of files, as for their rows.
+            all.push(("media-url".to_owned(), format!("file://{}", home.path().join("media").display())));
             database = Source::Url(url);
         }
         let launches = (0..set_up.nodes()).map(|node| {
@@ -185,6 +187,12 @@ impl Server {
     /// The directory of the first process, where with SQLite the database and the secret are.
     pub fn data_dir(&self) -> PathBuf {
         self.home.path().join("data")
+    }
+
+    /// Where the bytes of files lie.
+    pub fn media_dir(&self) -> PathBuf {
+        let (shared, own) = (self.home.path().join("media"), self.data_dir().join("media"));
+        if shared.exists() { shared } else { own }
     }
 
     /// The database of a server that stands on SQLite.

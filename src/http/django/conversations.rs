@@ -55,7 +55,7 @@ pub(super) async fn create(call: Call) -> Answer {
     let opened = conversations::open(&call.app, actor, ConversationOpen { user }).await;
     let opened = opened.map_err(|error| no_such_person("participant_id", error))?;
     let conversation = opened.id;
-    let send = MessageSend { conversation, text, reply_to: None, client_key: None };
+    let send = MessageSend { conversation, text, attachment: None, reply_to: None, client_key: None };
     let sent = messages::send(&call.app, actor, send).await;
     sent.map_err(|error| no_such_person("participant_id", error))?;
     let made = conversations::listed(&call.app, actor, conversation).await?;

@@ -68,7 +68,7 @@ pub(super) async fn create(call: Call) -> Answer {
     form.check()?;
     same_place(&call, &form)?;
     let text = form.text_or_empty("content");
-    let send = MessageSend { conversation, text, reply_to: None, client_key: None };
+    let send = MessageSend { conversation, text, attachment: None, reply_to: None, client_key: None };
     let sent = messages::send(&call.app, actor, send).await.map_err(as_content)?;
     Ok(json(StatusCode::CREATED, &shown(&call, actor, sent.id).await?))
 }

@@ -62,6 +62,7 @@ pub(super) async fn update(call: Call) -> Answer {
         location: form.text("location"),
         place,
         interests: form.texts("interests"),
+        pictures: None,
     };
     accounts::update(&call.app, actor, change).await.map_err(in_their_words)?;
     let user = full(&call, actor).await?;

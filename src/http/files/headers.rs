@@ -1,0 +1,181 @@
+//! What headers and queries say of files: names, ranges, tags.
+
+use std::fmt::Write;
+use std::ops::Range;
+
+use warp::http::header::{CONTENT_DISPOSITION, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE};
+
+use crate::model::{Attachment, FileKind};
+
+/// The last value of a name in a query.
+pub(super) fn asked_in(query: &str, name: &str) -> Option<String> {
+    let pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.filter(|(given, _)| given == name).last().map(|(_, value)| value.into_owned())
+}
+
+/// A part of a path, or of a header, without its percent signs.
+pub(super) fn decoded(text: &str) -> String {
+    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
+    let found = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
+    found.unwrap_or_default()
+}
+
+/// The name of a file by `Content-Disposition` (RFC 6266); the extended one first.
+pub(super) fn file_name(headers: &HeaderMap) -> Option<String> {
+    let header = String::from_utf8_lossy(headers.get(CONTENT_DISPOSITION)?.as_bytes()).into_owned();
+    let parameters: Vec<(String, &str)> = header
+        .split(';')
+        .skip(1)
+        .filter_map(|parameter| parameter.split_once('='))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim()))
+        .collect();
+    let value = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+    let extended = value("filename*").and_then(|value| {
+        let (charset, rest) = value.split_once('\'')?;
+        charset.eq_ignore_ascii_case("utf-8").then(|| decoded(rest.split_once('\'').map_or("", |(_, name)| name)))
+    });
+    extended.or_else(|| value("filename").map(|value| value.trim_matches('"').replace('\\', "")))
+}
+
+/// What a client is to do with a file, and what to call it. Pictures and voice notes are shown, under the ending of
+/// what they are; all else is only saved.
+pub(super) fn disposition(file: &Attachment, content_type: &str) -> String {
+    let (way, usual, ending) = match (file.kind, content_type) {
+        (FileKind::Image, "image/jpeg") => ("inline", "picture", Some("jpg")),
+        (FileKind::Image, "image/png") => ("inline", "picture", Some("png")),
+        (FileKind::Image, "image/gif") => ("inline", "picture", Some("gif")),
+        (FileKind::Voice, "audio/ogg") => ("inline", "voice", Some("ogg")),
+        (FileKind::Voice, "audio/mp4") => ("inline", "voice", Some("m4a")),
+        _ => ("attachment", "file", None),
+    };
+    let name = file.name.as_deref().unwrap_or(usual);
+    let name = match ending {
+        Some(ending) => format!("{}.{ending}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)),
+        None => name.to_owned(),
+    };
+    let plain: String = name
+        .chars()
+        .map(|char| if char.is_ascii_alphanumeric() || " -_.()".contains(char) { char } else { '_' })
+        .collect();
+    let mut told = format!("{way}; filename=\"{plain}\"; filename*=UTF-8''");
+    for byte in name.bytes() {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        // Writing into a string does not fail.
+        let _ = if is_plain { write!(told, "{}", char::from(byte)) } else { write!(told, "%{byte:02X}") };
+    }
+    told
+}
+
+/// Whether a client has these bytes already.
+pub(super) fn names_tag(headers: &HeaderMap, tag: &str) -> bool {
+    let told = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = told.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|told| told == "*" || told.strip_prefix("W/").unwrap_or(told) == tag)
+}
+
+/// One range of bytes as a client asks for it: from and to, where it says so.
+pub(super) type Wish = (Option<u64>, Option<u64>);
+
+/// The range that is asked for, if one is; several, or one of other bytes, are as none.
+pub(super) fn range(headers: &HeaderMap, tag: &str) -> Option<Wish> {
+    if headers.get(IF_RANGE).is_some_and(|value| value.as_bytes() != tag.as_bytes()) {
+        return None;
+    }
+    let told = headers.get(RANGE)?.to_str().ok()?.trim().strip_prefix("bytes=")?;
+    let (from, to) = told.split_once('-').filter(|_| !told.contains(','))?;
+    let number = |text: &str| match text.trim() {
+        "" => Some(None),
+        text if text.bytes().all(|byte| byte.is_ascii_digit()) => Some(Some(text.parse().unwrap_or(u64::MAX))),
+        _ => None,
+    };
+    match (number(from)?, number(to)?) {
+        (None, None) => None,
+        (Some(from), Some(to)) if to < from => None,
+        wish => Some(wish),
+    }
+}
+
+/// What there is of a range.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// These bytes.
+    Part(Range<u64>),
+    /// None.
+    Nothing,
+}
+
+/// What a file of this length has of a range.
+pub(super) fn asked((from, to): Wish, length: u64) -> Asked {
+    let range = match (from, to) {
+        (Some(from), to) => from..to.map_or(length, |to| to.saturating_add(1).min(length)),
+        (None, last) => length.saturating_sub(last.unwrap_or_default())..length,
+    };
+    if range.start < range.end { Asked::Part(range) } else { Asked::Nothing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(name: warp::http::header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().expect("a header"))])
+    }
+
+    #[test]
+    fn s45_ranges_are_taken_as_the_standard_has_them() {
+        for (said, found) in [
+            ("bytes=0-0", Some(Asked::Part(0..1))),
+            ("bytes=2-5", Some(Asked::Part(2..6))),
+            ("bytes=7-", Some(Asked::Part(7..10))),
+            ("bytes=-3", Some(Asked::Part(7..10))),
+            ("bytes=-30", Some(Asked::Part(0..10))),
+            ("bytes=5-99999999999999999999999", Some(Asked::Part(5..10))),
+            ("bytes=10-", Some(Asked::Nothing)),
+            ("bytes=-0", Some(Asked::Nothing)),
+            ("bytes=5-2", None),
+            ("bytes=-", None),
+            ("bytes=0-1,3-4", None),
+            ("bytes=a-b", None),
+            ("bytes=+1-2", None),
+            ("lines=1-2", None),
+        ] {
+            assert_eq!(range(&told(RANGE, said), "\"t\"").map(|wish| asked(wish, 10)), found, "{said}");
+        }
+        let mut headers = told(RANGE, "bytes=0-1");
+        headers.insert(IF_RANGE, "\"other\"".parse().expect("a header"));
+        assert_eq!(range(&headers, "\"t\""), None);
+    }
+
+    #[test]
+    fn names_come_from_the_header_in_both_ways() {
+        for (said, name) in [
+            ("attachment; filename=\"a.txt\"", Some("a.txt")),
+            ("attachment; filename=a.txt", Some("a.txt")),
+            ("attachment; filename=\"a.txt\"; filename*=UTF-8''cr%C3%A8me%20+%201.txt", Some("crème + 1.txt")),
+            ("attachment", None),
+        ] {
+            assert_eq!(file_name(&told(CONTENT_DISPOSITION, said)).as_deref(), name, "{said}");
+        }
+    }
+
+    #[test]
+    fn s45_a_name_leaves_its_header_never() {
+        let mut file = Attachment {
+            id: String::new(),
+            kind: FileKind::File,
+            content_type: String::new(),
+            name: Some("a\"; b=\u{e9}.html".to_owned()),
+            size: 0,
+            width: None,
+            height: None,
+            duration_ms: None,
+            placeholder: None,
+        };
+        let told = disposition(&file, "application/octet-stream");
+        assert_eq!(told, "attachment; filename=\"a__ b__.html\"; filename*=UTF-8''a%22%3B%20b%3D%C3%A9.html");
+        file.kind = FileKind::Image;
+        assert!(disposition(&file, "image/jpeg").ends_with(".jpg"), "what it is decides over what it is called");
+        (file.kind, file.name) = (FileKind::Voice, None);
+        assert!(disposition(&file, "audio/ogg").starts_with("inline; filename=\"voice.ogg\""));
+    }
+}

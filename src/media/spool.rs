@@ -1,0 +1,148 @@
+//! An upload on its way: a folder of its own, into which the body goes as it comes, and the gate puts what it makes of
+//! it. Never a whole file in memory. The folder goes with the upload, and after a crash by its age.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use hyper::body::Buf;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::sentence;
+
+/// Where uploads lie while they come.
+#[derive(Debug)]
+pub struct Spool {
+    folder: PathBuf,
+}
+
+/// How much an upload may bring, and how long it may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes.
+    pub bytes: u64,
+    /// Between two parts.
+    pub idle: Duration,
+    /// From the first to the last.
+    pub whole: Duration,
+}
+
+/// One upload. Its folder is removed with it.
+#[derive(Debug)]
+pub struct Upload {
+    folder: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Spool {
+    /// Makes the folder, if it is not there.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    pub fn open(folder: &Path) -> std::result::Result<Spool, String> {
+        make_private(folder).map_err(|cause| format!("cannot make {}: {cause}", folder.display()))?;
+        Ok(Spool { folder: folder.to_owned() })
+    }
+
+    /// A place for an upload; nobody else knows its name.
+    pub async fn begin(&self, name: &str) -> Result<Upload> {
+        let folder = self.folder.join(name);
+        tokio::fs::create_dir(&folder).await.map_err(failed)?;
+        let file = File::create(folder.join("upload")).await;
+        let file = file.inspect_err(|_| drop(std::fs::remove_dir_all(&folder))).map_err(failed)?;
+        Ok(Upload { folder, file, bytes: 0 })
+    }
+
+    /// Removes what processes left behind that ended in the middle: whatever nobody has touched for so long.
+    pub async fn sweep(&self, age: Duration) -> io::Result<()> {
+        let mut entries = tokio::fs::read_dir(&self.folder).await?;
+        while let Some(entry) = entries.next_entry().await? {
+            if untouched(&entry.path(), age).await {
+                // Another process may have removed it just now.
+                let _ = tokio::fs::remove_dir_all(entry.path()).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A folder that only this account of the machine may read.
+pub(super) fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Whether nothing wrote to a file or folder for so long.
+pub(super) async fn untouched(path: &Path, age: Duration) -> bool {
+    let changed = tokio::fs::metadata(path).await.and_then(|found| found.modified());
+    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|elapsed| elapsed > age))
+}
+
+/// What the system said when a file could not be written or read.
+pub(super) fn failed(cause: io::Error) -> Error {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::new(ErrorCode::Busy, sentence!("disk-full"))
+        }
+        _ => Error::internal(cause),
+    }
+}
+
+/// More came than may come.
+pub fn too_heavy(max: u64) -> Error {
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    Error { field: Some("file".to_owned()), ..Error::new(ErrorCode::TooLong, sentence!("file-heavy", max = max)) }
+}
+
+impl Upload {
+    /// Takes a body as it comes.
+    ///
+    /// # Errors
+    /// What was wrong with it: too much, too late, broken off.
+    pub async fn take<B: Buf, E>(
+        &mut self,
+        body: impl Stream<Item = std::result::Result<B, E>>,
+        bounds: Bounds,
+    ) -> Result<()> {
+        let mut body = pin!(body);
+        let end = Instant::now() + bounds.whole;
+        let late = |_| Error::field("file", sentence!("body-late"));
+        while let Some(part) = timeout_at(end, timeout(bounds.idle, body.next())).await.map_err(late)?.map_err(late)? {
+            let mut part = part.map_err(|_| Error::field("file", sentence!("body-broken")))?;
+            self.bytes += part.remaining() as u64;
+            if self.bytes > bounds.bytes {
+                return Err(too_heavy(bounds.bytes));
+            }
+            self.file.write_all_buf(&mut part).await.map_err(failed)?;
+        }
+        self.file.flush().await.map_err(failed)
+    }
+
+    /// How much came so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The file it lies in.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("upload")
+    }
+
+    /// The folder around it, for what is made of it.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.clone()
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // A few files at most; what cannot be removed now goes by its age.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

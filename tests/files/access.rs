@@ -1,0 +1,1 @@
+//! Who may fetch a file, and until when.

@@ -260,6 +260,13 @@ fn only_the_store_speaks_sql() {
 }
 
 #[test]
+fn only_media_takes_pictures_apart() {
+    let files = files("src");
+    let decoders = r"\b(?:image|png|gif|image_webp|zune_jpeg|blurhash)::";
+    nowhere("only media/ decodes", decoders, files.iter().filter(|file| file.room() != "media"));
+}
+
+#[test]
 fn only_the_socket_writes_to_a_socket() {
     let files = files("src");
     let writes = r"SinkExt|WebSocketStream|tungstenite::Message|\bMessage::(?:Text|Binary|Ping|Pong|Close)\b";

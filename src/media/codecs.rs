@@ -26,6 +26,9 @@ const SCANS: usize = 50;
 /// Most memory of a PNG's decoder besides the pixels: a few rows.
 const PNG_BYTES: usize = 4 * 1024 * 1024;
 
+/// Most pixels of a PNG that is packed well; greater ones would take seconds, and are packed fast.
+const PACKED_WELL: u64 = 1024 * 1024;
+
 /// What a decoder says of bytes that it does not like is of use to nobody.
 fn broken<E>(_: E) -> Refused {
     Refused::Broken
@@ -186,7 +189,8 @@ pub(super) fn write_png(seen: Seen<'_>, out: &mut Writing) -> Result<(), Refused
         let mut encoder = png::Encoder::new(&mut *out, width, height);
         encoder.set_color(png::ColorType::Rgba);
         encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::Balanced);
+        let large = u64::from(width) * u64::from(height) > PACKED_WELL;
+        encoder.set_compression(if large { png::Compression::Fast } else { png::Compression::Balanced });
         let mut encoder = encoder.write_header()?;
         let mut rows = encoder.stream_writer()?;
         let mut row = Vec::with_capacity(width as usize * 4);

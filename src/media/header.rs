@@ -139,6 +139,7 @@ fn jpeg<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
     walk.skip(2)?;
     let mut frame: Option<Scans> = None;
     let mut first_scan = None;
+    let mut coded = 0;
     let mut marker = next_marker(walk)?;
     loop {
         let mut after = None;
@@ -155,7 +156,9 @@ fn jpeg<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
                 let components = walk.byte()?;
                 walk.skip(length.checked_sub(3)?)?;
                 first_scan.get_or_insert(components);
+                let begun = walk.at;
                 after = Some(marker_after_data(walk)?);
+                coded += walk.at - begun;
             }
             _ => {
                 let length = u64::from(u16::from_be_bytes(walk.take()?));
@@ -168,17 +171,24 @@ fn jpeg<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
         };
     }
     let Scans { width, height, progressive, sampling } = frame?;
-    let pixels = u64::from(width) * u64::from(height);
-    let out = if sampling.len() == 1 { 1 } else { 3 };
-    let mut memory = pixels * out + walk.bytes;
+    let (width, height) = (u64::from(width), u64::from(height));
+    let most = |pick: fn(&(u64, u64)) -> u64| sampling.iter().map(pick).max().unwrap_or(1);
+    let (across, down) = (most(|(across, _)| *across), most(|(_, down)| *down));
+    // Nothing is coded in less than a bit. Each block has its mean, and if not progressive, an end besides.
+    let block = |(h, v): &(u64, u64)| (width * h).div_ceil(8 * across) * (height * v).div_ceil(8 * down);
+    let bits = sampling.iter().map(block).sum::<u64>() * if progressive { 1 } else { 2 };
+    if coded * 8 < bits {
+        return None;
+    }
+    let pixels = width * height;
+    let mut memory = pixels * if sampling.len() == 1 { 1 } else { 3 } + walk.bytes;
     // Where not everything of a pixel comes at once, the coefficients of the whole picture are kept until the end, two
     // bytes for each. Blocks are padded at the edges.
     if progressive || usize::from(first_scan?) != sampling.len() {
-        let most = |pick: fn(&(u64, u64)) -> u64| sampling.iter().map(pick).max().unwrap_or(1);
-        let (across, down) = (most(|(across, _)| *across), most(|(_, down)| *down));
-        let blocks = u64::from(width).div_ceil(8 * across) * u64::from(height).div_ceil(8 * down);
-        memory += sampling.iter().map(|(across, down)| blocks * across * down * 128).sum::<u64>();
+        let units = width.div_ceil(8 * across) * height.div_ceil(8 * down);
+        memory += sampling.iter().map(|(across, down)| units * across * down * 128).sum::<u64>();
     }
+    let (width, height) = (width as u32, height as u32);
     Some(Header { format: Format::Jpeg, width, height, frames: 1, all_pixels: pixels, memory, end: walk.at })
 }
 

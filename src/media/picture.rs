@@ -71,9 +71,11 @@ pub(super) fn still(pixels: Pixels, into: &Path, limits: &Limits) -> Result<(Opt
 }
 
 /// Makes a picture smaller, so that its longest side is this long.
-fn smaller(pixels: Pixels, side: u32, transparent: bool) -> Pixels {
-    let longest = pixels.width.max(pixels.height);
-    let pixels = if longest > side * AT_ONCE { resized(&pixels, side * AT_ONCE, transparent, None) } else { pixels };
+fn smaller(mut pixels: Pixels, side: u32, transparent: bool) -> Pixels {
+    if pixels.width.max(pixels.height) > side * AT_ONCE {
+        // This frees the greater one.
+        pixels = resized(&pixels, side * AT_ONCE, transparent, None);
+    }
     resized(&pixels, side, transparent, Some(FilterType::Lanczos3))
 }
 

@@ -115,6 +115,9 @@ pub async fn tell_gone(app: Arc<App>) {
     let mut gone = app.gone.lock().await;
     while let Some(users) = gone.recv().await {
         tokio::time::sleep(ms(app.config.presence_linger_ms)).await;
+        let found = app.bus.whereabouts(&users).await;
+        // Whoever came back to another node was told of then, and most have: the few who did not must not wait for them.
+        let users = users.into_iter().filter(|user| !matches!(found.get(user), Some(Whereabouts::Connected)));
         let telling = futures_util::stream::iter(users).for_each_concurrent(TOLD_AT_ONCE, |user| {
             let app = &app;
             async move { tell(app, user).await }

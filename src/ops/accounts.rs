@@ -97,23 +97,45 @@ async fn own(conn: &mut Conn, user: UserId) -> Result<OwnProfile> {
 /// What the caller may see of a user. Unknown, deleted, disabled and blocked look alike.
 pub async fn profile(app: &App, actor: Actor, input: ProfileGet) -> Result<Profile> {
     let mut conn = app.store.read().await?;
-    seen_by(app, &mut conn, actor.user, input.user).await?.ok_or_else(no_user)
+    seen_by(app, &mut conn, actor.user, &[input.user]).await?.remove(&input.user).ok_or_else(no_user)
 }
 
-/// A user as a reader may see them, if at all.
-pub(super) async fn seen_by(app: &App, conn: &mut Conn, reader: UserId, user: UserId) -> Result<Option<Profile>> {
-    let Some(seen) = accounts::seen(conn, reader, user).await? else { return Ok(None) };
-    let interests = accounts::interests(conn, seen.id).await?;
+/// Some users as a reader may see them; those are left out whom they may not. However many there are, it takes as many
+/// questions to the database and to the directory as one.
+pub(super) async fn seen_by(
+    app: &App,
+    conn: &mut Conn,
+    reader: UserId,
+    users: &[UserId],
+) -> Result<HashMap<UserId, Profile>> {
+    let seen = accounts::seen(conn, reader, users).await?;
+    let mut interests = accounts::interests_of(conn, users).await?;
     let reader_cell = accounts::cell(conn, reader).await?;
-    let pictures = kept::pictures_of(conn, seen.id).await?;
-    Ok(Some(Profile { pictures, ..render(app, seen, interests, reader_cell).await }))
+    let mut pictures = kept::pictures(conn, users).await?;
+    let acquainted = seen.iter().filter(|seen| seen.acquainted);
+    let known = acquainted.map(|seen| Known { user: seen.id, status: seen.status, here_until: seen.here_until });
+    let presences = presence::seen(app, &known.collect::<Vec<_>>()).await;
+    let profiles = seen.into_iter().map(|seen| {
+        let (id, presence) = (seen.id, presences.get(&seen.id).copied());
+        let profile = render(app, seen, interests.remove(&id).unwrap_or_default(), reader_cell, presence);
+        let pictures = pictures.remove(&id).into_iter().flatten().map(|kept| kept.attachment);
+        (id, Profile { pictures: pictures.collect(), ..profile })
+    });
+    Ok(profiles.collect())
 }
 
 fn no_user() -> Error {
     Error::not_found("user")
 }
 
-async fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Option<(i64, i64)>) -> Profile {
+/// A profile for a reader with this cell. Without a presence, it is not the reader's to know.
+fn render(
+    app: &App,
+    seen: Seen,
+    interests: Vec<String>,
+    reader_cell: Option<(i64, i64)>,
+    presence: Option<Presence>,
+) -> Profile {
     let today = day_of(app.now());
     let birth = seen.birth_date.as_deref().and_then(|text| parse_birth_date(text, today));
     let cell = |(lat, lon)| Cell { lat, lon };
@@ -121,17 +143,10 @@ async fn render(app: &App, seen: Seen, interests: Vec<String>, reader_cell: Opti
         (Some(reader), Some(user)) => Some(band_km(cell(reader), cell(user))),
         _ => None,
     };
-    let (presence, last_seen) = match seen.acquainted {
-        true => {
-            let known = Known { user: seen.id, status: seen.status, here_until: seen.here_until };
-            let last_seen = (seen.status != Status::Invisible).then_some(seen.last_active_at);
-            (presence::seen(app, known).await, last_seen)
-        }
-        false => (Presence::Offline, None),
-    };
+    let last_seen = presence.filter(|_| seen.status != Status::Invisible).map(|_| seen.last_active_at);
     Profile {
         id: seen.id,
-        presence,
+        presence: presence.unwrap_or(Presence::Offline),
         last_seen,
         username: seen.username,
         first_name: seen.first_name,

@@ -81,7 +81,7 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
         false => None,
     };
     let made = match made {
-        Some(row) => shown(app, &mut conn, me, row).await?,
+        Some(row) => shown(app, &mut conn, me, vec![row]).await?.pop(),
         None => None,
     };
     Ok(Liked { matched: made.is_some(), made })
@@ -184,11 +184,8 @@ pub async fn matches(app: &App, actor: Actor, input: MatchList) -> Result<Matche
             Some(place.ok_or_else(|| Error::field("before", sentence!("never-matched")))?)
         }
     };
-    let mut matches = Vec::new();
-    for row in pairs::matches(&mut conn, actor.user, before, limit).await? {
-        matches.extend(shown(app, &mut conn, actor.user, row).await?);
-    }
-    Ok(Matches { matches })
+    let rows = pairs::matches(&mut conn, actor.user, before, limit).await?;
+    Ok(Matches { matches: shown(app, &mut conn, actor.user, rows).await? })
 }
 
 /// How many matches a user has.
@@ -199,11 +196,8 @@ pub async fn match_count(app: &App, actor: Actor) -> Result<i64> {
 /// Some matches of a user in the order of their ids, from a place in that order.
 pub async fn match_slice(app: &App, actor: Actor, offset: i64, limit: i64) -> Result<Vec<Match>> {
     let mut conn = app.store.read().await?;
-    let mut matches = Vec::new();
-    for row in lists::matches(&mut conn, actor.user, offset, limit).await? {
-        matches.extend(shown(app, &mut conn, actor.user, row).await?);
-    }
-    Ok(matches)
+    let rows = lists::matches(&mut conn, actor.user, offset, limit).await?;
+    shown(app, &mut conn, actor.user, rows).await
 }
 
 /// One match of a user.
@@ -211,13 +205,18 @@ pub async fn one(app: &App, actor: Actor, id: MatchId) -> Result<Match> {
     let nothing = || Error::not_found("match");
     let mut conn = app.store.read().await?;
     let row = pairs::match_of(&mut conn, actor.user, id).await?.ok_or_else(nothing)?;
-    shown(app, &mut conn, actor.user, row).await?.ok_or_else(nothing)
+    shown(app, &mut conn, actor.user, vec![row]).await?.pop().ok_or_else(nothing)
 }
 
-/// A match as its reader sees it; none if the other one went meanwhile.
-async fn shown(app: &App, conn: &mut Conn, reader: UserId, row: MatchRow) -> Result<Option<Match>> {
-    let user = accounts::seen_by(app, conn, reader, row.user).await?;
-    Ok(user.map(|user| Match { id: row.id, user, created_at: row.created_at, conversation: row.conversation }))
+/// Matches as their reader sees them, without those whose other one went meanwhile.
+async fn shown(app: &App, conn: &mut Conn, reader: UserId, rows: Vec<MatchRow>) -> Result<Vec<Match>> {
+    let others: Vec<UserId> = rows.iter().map(|row| row.user).collect();
+    let mut profiles = accounts::seen_by(app, conn, reader, &others).await?;
+    let matches = rows.into_iter().filter_map(|row| {
+        let user = profiles.remove(&row.user)?;
+        Some(Match { id: row.id, user, created_at: row.created_at, conversation: row.conversation })
+    });
+    Ok(matches.collect())
 }
 
 /// People one might like, who might like back.
@@ -240,13 +239,14 @@ pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Vec<(Profile
     let others = found.iter().map(|row| Candidate { person: person(row, now), active_day: row.last_active_at / DAY });
     let today = Today { day: now / DAY, minimum_age: app.config.minimum_age };
     let days: HashMap<UserId, i64> = found.iter().map(|row| (row.id, row.last_active_at / DAY)).collect();
-    let mut people = Vec::new();
-    for ranked in rank(&me, others.collect(), today).into_iter().take(limit) {
-        let day = days.get(&ranked.user).copied().unwrap_or_default();
-        let profile = accounts::seen_by(app, &mut conn, actor.user, ranked.user).await?;
-        people.extend(profile.map(|profile| (profile, day)));
-    }
-    Ok(people)
+    let best: Vec<UserId> =
+        rank(&me, others.collect(), today).into_iter().take(limit).map(|ranked| ranked.user).collect();
+    let mut profiles = accounts::seen_by(app, &mut conn, actor.user, &best).await?;
+    let people = best.into_iter().filter_map(|user| {
+        let day = days.get(&user).copied().unwrap_or_default();
+        Some((profiles.remove(&user)?, day))
+    });
+    Ok(people.collect())
 }
 
 /// A row as the engine looks at it.

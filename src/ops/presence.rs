@@ -1,5 +1,6 @@
 //! Who is there, and who types. Told at most once and never kept; told only to those who may know.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -42,25 +43,24 @@ pub async fn get(app: &App, actor: Actor, input: PresenceGet) -> Result<Presence
     let mut conn = app.store.read().await?;
     let known = audience::known_among(&mut conn, actor.user, &input.users).await?;
     drop(conn);
-    let asked: Vec<UserId> = known.iter().map(|known| known.user).collect();
-    let found = app.bus.whereabouts(&asked).await;
+    let seen = seen(app, &known).await;
     let users = input.users.iter().map(|user| {
-        let known = known.iter().find(|known| known.user == *user);
-        let seen = known.zip(found.get(user)).map(|(known, found)| as_seen(*found, known, app.now()));
-        let presence = seen.unwrap_or(Presence::Offline);
+        let presence = seen.get(user).copied().unwrap_or(Presence::Offline);
         UserPresence { user: *user, presence }
     });
     Ok(Presences { users: users.collect() })
 }
 
-/// What may be told of a user.
-pub(super) async fn seen(app: &App, known: Known) -> Presence {
+/// What may be told of some users.
+pub(super) async fn seen(app: &App, known: &[Known]) -> HashMap<UserId, Presence> {
     // Whoever is invisible is not even looked for: an answer that cannot be had would tell them apart.
-    if known.status == Status::Invisible {
-        return Presence::Offline;
-    }
-    let found = app.bus.whereabouts(&[known.user]).await;
-    found.get(&known.user).map_or(Presence::Unknown, |found| as_seen(*found, &known, app.now()))
+    let visible = known.iter().filter(|known| known.status != Status::Invisible).map(|known| known.user);
+    let found = app.bus.whereabouts(&visible.collect::<Vec<_>>()).await;
+    let seen = known.iter().map(|known| {
+        let found = found.get(&known.user).copied().unwrap_or(Whereabouts::Unknown);
+        (known.user, as_seen(found, known, app.now()))
+    });
+    seen.collect()
 }
 
 fn as_seen(found: Whereabouts, known: &Known, now: Micros) -> Presence {
@@ -115,6 +115,9 @@ pub async fn tell_gone(app: Arc<App>) {
     let mut gone = app.gone.lock().await;
     while let Some(users) = gone.recv().await {
         tokio::time::sleep(ms(app.config.presence_linger_ms)).await;
+        let found = app.bus.whereabouts(&users).await;
+        // Whoever came back to another node was told of then, and most have: the few who did not must not wait for them.
+        let users = users.into_iter().filter(|user| !matches!(found.get(user), Some(Whereabouts::Connected)));
         let telling = futures_util::stream::iter(users).for_each_concurrent(TOLD_AT_ONCE, |user| {
             let app = &app;
             async move { tell(app, user).await }
@@ -153,7 +156,8 @@ async fn tell(app: &App, user: UserId) {
         let mut conn = app.store.read().await?;
         let (known, users) = audience::of(&mut conn, user).await?;
         drop(conn);
-        let presence = UserPresence { user, presence: seen(app, known).await };
+        let presence = seen(app, &[known]).await.get(&user).copied().unwrap_or(Presence::Unknown);
+        let presence = UserPresence { user, presence };
         let frame = Event::PresenceChanged(PresenceChanged { presence }).encode();
         app.bus.publish(vec![Notice::EphemeralTo { users, frame }]);
         Ok::<_, crate::error::Error>(())

@@ -1,5 +1,7 @@
 //! Users: names, passwords, profiles, preferences.
 
+use std::collections::HashMap;
+
 use sqlx::FromRow;
 
 use super::{Conn, files, json_list, on, run};
@@ -241,18 +243,19 @@ pub async fn own(conn: &mut Conn, user: UserId) -> Result<Option<OwnProfile>> {
     }))
 }
 
-/// Another user, as far as they may be seen: `None` when unknown, deleted, disabled, or blocked either way.
-pub async fn seen(conn: &mut Conn, reader: UserId, user: UserId) -> Result<Option<Seen>> {
+/// Some users as far as a reader may see them: without those who are unknown, deleted, disabled, or blocked either way.
+pub async fn seen(conn: &mut Conn, reader: UserId, users: &[UserId]) -> Result<Vec<Seen>> {
     const SQL: &str = "SELECT u.id, u.username, u.first_name, u.last_name, u.bio, u.birth_date, u.gender, u.location, \
         u.cell_lat, u.cell_lon, u.status, u.last_active_at, u.here_until, \
         (p.matched_at IS NOT NULL AND p.match_ended_at IS NULL) OR EXISTS (SELECT 1 FROM members a \
             JOIN members b ON b.conversation_id = a.conversation_id WHERE a.user_id = $1 AND b.user_id = u.id) \
             AS acquainted \
-        FROM users u LEFT JOIN pairs p ON p.low = CASE WHEN u.id < $1 THEN u.id ELSE $1 END \
+        FROM json_each($2) j JOIN users u ON u.id = j.value LEFT JOIN pairs p ON p.low = CASE WHEN u.id < $1 THEN u.id ELSE $1 END \
             AND p.high = CASE WHEN u.id < $1 THEN $1 ELSE u.id END \
-        WHERE u.id = $2 AND u.deleted_at IS NULL AND u.disabled_at IS NULL \
+        WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL \
             AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL";
-    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(user).fetch_optional(c))?)
+    let users = json_list(users);
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&users).fetch_all(c))?)
 }
 
 /// Whether an account is there: neither unknown, deleted nor disabled.
@@ -273,6 +276,19 @@ pub async fn cell(conn: &mut Conn, user: UserId) -> Result<Option<(i64, i64)>> {
 pub async fn interests(conn: &mut Conn, user: UserId) -> Result<Vec<String>> {
     const SQL: &str = "SELECT name FROM interests WHERE user_id = $1 ORDER BY name";
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_all(c))?)
+}
+
+/// What some users are interested in, sorted; those with none are not named.
+pub async fn interests_of(conn: &mut Conn, users: &[UserId]) -> Result<HashMap<UserId, Vec<String>>> {
+    const SQL: &str =
+        "SELECT i.user_id, i.name FROM json_each($1) j JOIN interests i ON i.user_id = j.value ORDER BY i.name";
+    let users = json_list(users);
+    let rows: Vec<(UserId, String)> = on!(conn, c => sqlx::query_as(SQL).bind(&users).fetch_all(c))?;
+    let mut interests: HashMap<UserId, Vec<String>> = HashMap::new();
+    for (user, name) in rows {
+        interests.entry(user).or_default().push(name);
+    }
+    Ok(interests)
 }
 
 /// Replaces the interests of a user.

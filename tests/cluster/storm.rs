@@ -80,9 +80,14 @@ async fn live(
     device.connect(home).await.expect("the node lives");
     let mut moved = false;
     loop {
-        let taken = match device.frame().await {
-            Ok(frame) => device.take(&frame).await,
-            Err(end) => Err(end),
+        let pause = device.pause();
+        let taken = tokio::select! {
+            frame = device.frame() => match frame {
+                Ok(frame) => device.take(&frame).await,
+                Err(end) => Err(end),
+            },
+            // What a busy node refused is asked for again.
+            () = tokio::time::sleep(pause) => device.repeat().await,
         };
         if taken.is_ok() {
             let cursor = device.cursors.get(&group).filter(|_| device.ready());

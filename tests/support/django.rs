@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::checker::Source;
 use super::node::{Launch, Pairs};
+use super::python::programs;
 use super::server::Server;
 use super::setup::{SetUp, shared};
 
@@ -202,28 +202,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A Python with Django and all that it needs, in the versions of `requirements.txt`. Made once, and kept beside what
-/// cargo builds.
+/// A Python with Django and all that it needs, in the versions of `requirements.txt`.
 fn python() -> PathBuf {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().expect("nobody panics here");
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("django-venv");
-    let (wanted, complete) = (Path::new(SOURCES).join("requirements.txt"), place.join("complete"));
-    let versions = std::fs::read_to_string(&wanted).expect("the requirements");
-    // Written last, so that one that was begun and not finished is made anew, as is one of other versions.
-    if std::fs::read_to_string(&complete).ok().as_deref() != Some(versions.as_str()) {
-        // It may not be there.
-        let _ = std::fs::remove_dir_all(&place);
-        run(Command::new("python3").args(["-m", "venv"]).arg(&place), "Debian has it in the package python3-venv");
-        let mut install = Command::new(place.join("bin/python"));
-        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
-        run(&mut install, "the packages come from PyPI");
-        std::fs::write(&complete, versions).expect("write what it has");
-    }
-    place.join("bin/python")
-}
-
-fn run(command: &mut Command, help: &str) {
-    let done = command.stdin(Stdio::null()).output().unwrap_or_else(|cause| panic!("{command:?}: {cause}; {help}"));
-    assert!(done.status.success(), "{command:?}: {}; {help}", String::from_utf8_lossy(&done.stderr));
+    programs("django-venv", include_str!("../django/requirements.txt")).join("python")
 }

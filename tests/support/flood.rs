@@ -100,14 +100,16 @@ pub struct Flood {
 
 /// Registers the users and makes the conversations; every frame of that is in the record too.
 pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast: Cast) -> Vec<Device> {
-    let mut clients = Vec::new();
+    let (mut accounts, mut ids) = (Vec::new(), Vec::new());
     for number in 0..cast.users {
         let account = server.account(&format!("{prefix}{number}")).await;
-        clients.push(Client::connect_recorded(&server.addresses, recorder, account).await);
+        ids.push(Client::connect_recorded(&server.addresses, recorder, account.clone()).await.user);
+        accounts.push(account);
     }
-    let ids: Vec<i64> = clients.iter().map(|client| client.user).collect();
     let mut conversations: Vec<Vec<i64>> = vec![Vec::new(); cast.users];
-    for (user, client) in clients.iter_mut().enumerate() {
+    for (user, account) in accounts.iter().enumerate() {
+        // Only for as long as it acts: nobody reads the sockets of those who wait, so the server would close them.
+        let mut client = Client::connect_recorded(&server.addresses, recorder, account.clone()).await;
         for other in (1..=cast.direct).map(|step| (user + step) % cast.users).filter(|other| *other != user) {
             let opened = client.command("conversation.open", json!({ "user": ids[other] })).await;
             let id = opened["id"].as_i64().expect("a conversation has an id");
@@ -118,22 +120,25 @@ pub async fn cast(server: &Server, recorder: &Arc<Recorder>, prefix: &str, cast:
                 }
             }
         }
-    }
-    for group in 0..cast.groups {
-        let in_group: Vec<usize> = match cast.group_of {
-            0 => (0..cast.users).filter(|user| group % 2 == 0 || user % 2 == 0).collect(),
-            size => (0..size).map(|member| (group * size / 2 + member) % cast.users).collect(),
-        };
-        let others: Vec<i64> = in_group[1..].iter().map(|user| ids[*user]).collect();
-        let data = json!({ "title": format!("group {group}"), "members": others });
-        let created = clients[in_group[0]].command("conversation.create", data).await;
-        let id = created["id"].as_i64().expect("a conversation has an id");
-        in_group.iter().for_each(|user| conversations[*user].push(id));
+        for group in 0..cast.groups {
+            let in_group: Vec<usize> = match cast.group_of {
+                0 => (0..cast.users).filter(|user| group % 2 == 0 || user % 2 == 0).collect(),
+                size => (0..size).map(|member| (group * size / 2 + member) % cast.users).collect(),
+            };
+            if in_group[0] != user {
+                continue;
+            }
+            let others: Vec<i64> = in_group[1..].iter().map(|user| ids[*user]).collect();
+            let data = json!({ "title": format!("group {group}"), "members": others });
+            let created = client.command("conversation.create", data).await;
+            let id = created["id"].as_i64().expect("a conversation has an id");
+            in_group.iter().for_each(|user| conversations[*user].push(id));
+        }
     }
     let mut devices = Vec::new();
-    for (client, conversations) in clients.iter().zip(conversations) {
+    for (account, conversations) in accounts.into_iter().zip(conversations) {
         for number in 1..=cast.devices {
-            devices.push(Device::new(client.account.clone(), number, conversations.clone(), recorder));
+            devices.push(Device::new(account.clone(), number, conversations.clone(), recorder));
         }
     }
     devices

@@ -89,8 +89,10 @@ impl Recorder {
     /// All frames that were `sent` or `received` so far.
     pub fn frames(&self, what: &str) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.path).expect("read the record");
+        // A line without its end is still being written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let lines =
-            text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{line}: {cause}")));
+            whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{line}: {cause}")));
         lines.filter(|line: &Value| line["what"] == what).map(|mut line| line["frame"].take()).collect()
     }
 

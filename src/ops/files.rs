@@ -2,6 +2,7 @@
 //!
 //! An upload has a row before its first byte is kept and until its last one is away; see `store/files.rs`.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -260,6 +261,11 @@ pub(super) async fn set_pictures(app: &App, tx: &mut Conn, user: UserId, names: 
         pictures.push(kept.file);
     }
     files::set_pictures(tx, user, &pictures).await
+}
+
+/// The first pictures of those of some users whose profiles the caller may see.
+pub async fn first_pictures(app: &App, actor: Actor, users: &[UserId]) -> Result<HashMap<UserId, Attachment>> {
+    files::first_pictures(&mut app.store.read().await?, actor.user, users).await
 }
 
 /// Where the caller can fetch files, as far as they may see them.

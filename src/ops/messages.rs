@@ -187,6 +187,11 @@ pub async fn watermarks(app: &App, actor: Actor, conversation: ConversationId) -
     Ok(found.into_iter().map(|at| at.watermark).collect())
 }
 
+/// Refuses who could not send to a conversation at this moment. Sending judges it again.
+pub async fn may_write(app: &App, actor: Actor, conversation: ConversationId) -> Result<()> {
+    conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?.may_write()
+}
+
 /// Refuses a text that could not be sent.
 pub fn check(app: &App, text: &str) -> Result<()> {
     message_text(app, text, false).map(drop)

@@ -253,6 +253,22 @@ pub async fn pictures_of(conn: &mut Conn, user: UserId) -> Result<Vec<Attachment
     Ok(found.into_iter().flatten().map(|kept| kept.attachment).collect())
 }
 
+/// The first pictures of those of some users whose profiles a reader may see.
+pub async fn first_pictures(conn: &mut Conn, reader: UserId, users: &[UserId]) -> Result<HashMap<UserId, Attachment>> {
+    const SQL: &str = concat!(
+        "SELECT x.user_id, f.id AS file, f.owner_id, f.hash, ",
+        shown!(),
+        " FROM json_each($2) j JOIN pictures x ON x.user_id = j.value AND x.place = 0 JOIN files f ON f.id = x.file_id \
+            JOIN users u ON u.id = x.user_id AND u.deleted_at IS NULL AND u.disabled_at IS NULL \
+            LEFT JOIN pairs p ON p.low = CASE WHEN $1 < u.id THEN $1 ELSE u.id END \
+                AND p.high = CASE WHEN $1 < u.id THEN u.id ELSE $1 END \
+            WHERE p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL"
+    );
+    let users = json_list(users);
+    let rows: Vec<PictureRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&users).fetch_all(c))?;
+    Ok(rows.into_iter().map(|row| (row.user_id, row.kept.attachment)).collect())
+}
+
 /// Replaces the pictures of a user by files that were claimed in this transaction.
 pub async fn set_pictures(tx: &mut Conn, user: UserId, files: &[FileId]) -> Result<()> {
     const CLEAR: &str = "DELETE FROM pictures WHERE user_id = $1";

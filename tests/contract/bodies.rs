@@ -21,7 +21,8 @@ const KINDS: [Kind; 3] = [Kind::Json, Kind::Form, Kind::Parts];
 
 /// Sends fields as texts, or as this JSON.
 async fn send(person: &Person, kind: Kind, method: &str, path: &str, fields: &[(&str, &str)], json: Value) -> Response {
-    let parts: Vec<Part<'_>> = fields.iter().map(|(name, content)| Part { name, file: None, content }).collect();
+    let parts: Vec<Part<'_>> =
+        fields.iter().map(|(name, content)| Part { name, file: None, content: content.as_bytes() }).collect();
     match kind {
         Kind::Json => person.json(method, path, &json).await,
         Kind::Form => person.form(method, path, fields).await,
@@ -163,7 +164,9 @@ async fn form_body_of_each_act() {
 async fn form_body_of_signing_in() {
     let server = Server::start(&[]).await;
     let parts = |fields: &[(&str, &str)]| {
-        multipart(&fields.iter().map(|(name, content)| Part { name, file: None, content }).collect::<Vec<_>>())
+        let parts = fields.iter().map(|(name, content)| Part { name, file: None, content: content.as_bytes() });
+        let (media, body) = multipart(&parts.collect::<Vec<_>>());
+        (media, String::from_utf8(body).expect("a text"))
     };
     for (name, encode) in [("form", &form as &dyn Fn(&[(&str, &str)]) -> (String, String)), ("parts", &parts)] {
         let call = |path: &'static str, (media, body): (String, String)| {
@@ -186,7 +189,8 @@ async fn form_body_of_signing_in() {
 async fn form_body_broken_parts() {
     let server = Server::start(&[]).await;
     let ann = Person::new(&server, "ann").await;
-    let (media, body) = multipart(&[Part { name: "bio", file: None, content: "x" }]);
+    let (media, body) = multipart(&[Part { name: "bio", file: None, content: b"x" }]);
+    let body = String::from_utf8(body).expect("a text");
     for (media, body) in
         [("multipart/form-data", body.as_str()), (media.as_str(), "--nothing"), (media.as_str(), &body[..20])]
     {

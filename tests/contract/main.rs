@@ -9,6 +9,7 @@
 mod authentication;
 mod bodies;
 mod conversations;
+mod files;
 mod frame;
 mod gone;
 mod matching;

@@ -5,7 +5,6 @@ use serde_json::json;
 use crate::shape::message;
 use crate::site::{ENGLISH, JSON, Person, id, ids, must, must_refuse, must_tell, two};
 use crate::support::Server;
-use crate::support::http::Part;
 
 const ABSENT: &str = "No Message matches the given query.";
 const FORBIDDEN: &str = "Vous n'avez pas la permission d'effectuer cette action.";
@@ -107,13 +106,6 @@ async fn row_post_api_v1_conversations_id_messages_errors() {
         let english = ann.ask("POST", &path, &[JSON, ENGLISH], &body.to_string()).await;
         must_refuse(&english, "conversation", &format!("Invalid pk \"{named}\" - object does not exist."));
     }
-    let file = Part { name: "attachment", file: Some(("a.txt", "text/plain")), content: "what is in it" };
-    let content = Part { name: "content", file: None, content: "see there" };
-    let answer = ann.multipart("POST", &path, &[content, file]).await;
-    must(&answer, 400, r#"{"attachment":["<text>"]}"#);
-    let empty = Part { content: "", ..file };
-    let answer = ann.multipart("POST", &path, &[content, empty]).await;
-    must(&answer, 400, r#"{"attachment":["<text>"]}"#);
     assert_eq!(ids(&ann.get(&path).await).len(), 1, "nothing of it was said");
     // After a block the conversation is nobody's to write to, as if it were not there.
     assert_eq!(ann.to("block", &bob).await.status, 200);

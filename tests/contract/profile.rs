@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use crate::shape::{DEFAULTS, own};
 use crate::site::{Person, must, must_refuse, two};
 use crate::support::Server;
-use crate::support::http::{Part, Response};
-use crate::support::server::PASSWORD;
+use crate::support::http::Response;
 
 const PROFILE: &str = "/api/v1/auth/profile/";
 
@@ -170,24 +169,4 @@ async fn row_put_api_v1_auth_profile_errors() {
     let mut after = ann.get(PROFILE).await.json;
     after["last_activity"] = before["last_activity"].clone();
     assert_eq!(after, before, "nothing of it was kept");
-}
-
-/// Files are not taken, and are refused where they are sent.
-#[tokio::test]
-async fn row_put_api_v1_auth_profile_picture() {
-    let server = Server::start(&[]).await;
-    let ann = Person::new(&server, "ann").await;
-    let picture = Part { name: "profile_picture", file: Some(("me.png", "image/png")), content: "\u{89}PNG\r\n..." };
-    let bio = Part { name: "bio", file: None, content: "with a picture" };
-    for method in ["PUT", "PATCH"] {
-        let answer = ann.multipart(method, PROFILE, &[bio, picture]).await;
-        must(&answer, 400, r#"{"profile_picture":["<text>"]}"#);
-    }
-    let profile = ann.get(PROFILE).await;
-    assert_eq!((&profile.json["bio"], &profile.json["profile_picture"]), (&json!(""), &Value::Null));
-    assert_eq!(ann.put(PROFILE, json!({ "profile_picture": null, "bio": "none" })).await.status, 200);
-    // Whoever renames themselves keeps their password.
-    assert_eq!(ann.put(PROFILE, json!({ "username": "Anne" })).await.status, 200);
-    let body = json!({ "username": "Anne", "password": PASSWORD });
-    assert_eq!(crate::site::post(&server, "/api/token/", body).await.status, 200);
 }

@@ -33,7 +33,13 @@ impl Person {
     }
 
     /// Calls with these headers beside the token's.
-    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl AsRef<[u8]>,
+    ) -> Response {
         let bearer = format!("Bearer {}", self.account.access);
         let headers = [&[("Authorization", bearer.as_str())], headers].concat();
         ask(self.addresses.next(), method, path, &headers, body).await
@@ -112,7 +118,7 @@ pub(crate) async fn ask(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
-    body: &str,
+    body: impl AsRef<[u8]>,
 ) -> Response {
     let answer = call_with(server, method, path, headers, body).await;
     framed(method, path, &answer);

@@ -32,12 +32,20 @@ pub async fn call(server: SocketAddr, method: &str, path: &str, token: Option<&s
 }
 
 /// Calls `method path` with these headers and this body.
-pub async fn call_with(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+pub async fn call_with(
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl AsRef<[u8]>,
+) -> Response {
+    let body = body.as_ref();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
+    let request = [head.as_bytes(), body].concat();
     in_time(&format!("the answer to {method} {path}"), exchange(server, &request)).await
 }
 
@@ -49,7 +57,7 @@ pub struct Part<'a> {
     /// The name and the media type of a file.
     pub file: Option<(&'a str, &'a str)>,
     /// What it holds.
-    pub content: &'a str,
+    pub content: &'a [u8],
 }
 
 /// What stands between the parts.
@@ -63,14 +71,15 @@ pub fn form(fields: &[(&str, &str)]) -> (String, String) {
 }
 
 /// Media type and body of a form in parts.
-pub fn multipart(parts: &[Part<'_>]) -> (String, String) {
-    let mut body = String::new();
+pub fn multipart(parts: &[Part<'_>]) -> (String, Vec<u8>) {
+    let mut body = Vec::new();
     for Part { name, file, content } in parts {
         let file =
             file.map_or_else(String::new, |(name, media)| format!("; filename=\"{name}\"\r\nContent-Type: {media}"));
-        body += &format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{content}\r\n");
+        let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n");
+        body.extend([head.as_bytes(), content, b"\r\n"].concat());
     }
-    body += &format!("--{BOUNDARY}--\r\n");
+    body.extend(format!("--{BOUNDARY}--\r\n").into_bytes());
     (format!("multipart/form-data; boundary={BOUNDARY}"), body)
 }
 
@@ -83,9 +92,9 @@ fn escaped(text: &str) -> String {
     text.bytes().map(one).collect()
 }
 
-async fn exchange(server: SocketAddr, request: &str) -> Response {
+async fn exchange(server: SocketAddr, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(server).await.expect("connect");
-    stream.write_all(request.as_bytes()).await.expect("write the request");
+    stream.write_all(request).await.expect("write the request");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("read the answer");
     let answer = String::from_utf8_lossy(&answer);

@@ -1,30 +1,34 @@
 //! Bodies of requests: read within a size and a time, and taken apart by their media type into named values.
 
-use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt};
 use serde_json::{Map, Value};
 use warp::Buf;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, StatusCode};
 
 use super::answers::Refusal;
+use super::form::Field;
+use super::parts;
+use crate::app::App;
+use crate::config::ms;
 use crate::sentence;
 
 /// What a request brought, by name, not judged yet.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Body {
-    values: Vec<(String, Value)>,
-    /// Names under which files came.
-    files: Vec<String>,
+    pub(super) values: Vec<(String, Value)>,
+    /// Files that lie on the disk, by the names under which they came.
+    pub(super) files: Vec<(String, Arc<parts::Brought>)>,
     /// From an HTML form, in which every value is a text and an empty one may mean nothing.
-    is_form: bool,
+    pub(super) is_form: bool,
 }
 
 /// Reads a body, counting its bytes as they come: the client's own word on its length is not asked.
-pub(super) async fn read<B: Buf>(
+async fn read<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
     most: usize,
     time: Duration,
@@ -33,10 +37,9 @@ pub(super) async fn read<B: Buf>(
     let mut bytes = Vec::new();
     let reading = async {
         while let Some(part) = body.next().await {
-            let broken = |_| Refusal::Detail(StatusCode::BAD_REQUEST, sentence!("body-broken"));
-            let mut part = part.map_err(broken)?;
+            let mut part = part.map_err(|_| broken())?;
             if bytes.len() + part.remaining() > most {
-                return Err(Refusal::Detail(StatusCode::PAYLOAD_TOO_LARGE, sentence!("body-too-large", max = most)));
+                return Err(too_large(most));
             }
             while part.has_remaining() {
                 let chunk = part.chunk();
@@ -47,26 +50,46 @@ pub(super) async fn read<B: Buf>(
         }
         Ok(())
     };
-    let late = |_| Refusal::Detail(StatusCode::REQUEST_TIMEOUT, sentence!("body-late"));
-    tokio::time::timeout(time, reading).await.map_err(late)??;
+    tokio::time::timeout(time, reading).await.map_err(|_| late())??;
     Ok(bytes)
 }
 
+fn broken() -> Refusal {
+    Refusal::Detail(StatusCode::BAD_REQUEST, sentence!("body-broken"))
+}
+
+/// What is no file takes no more than this.
+pub(super) fn too_large(most: usize) -> Refusal {
+    Refusal::Detail(StatusCode::PAYLOAD_TOO_LARGE, sentence!("body-too-large", max = most))
+}
+
+/// The body did not come in time.
+pub(super) fn late() -> Refusal {
+    Refusal::Detail(StatusCode::REQUEST_TIMEOUT, sentence!("body-late"))
+}
+
 impl Body {
-    /// Takes a body apart by its media type.
-    pub(super) async fn parse(headers: &HeaderMap, body: Vec<u8>) -> Result<Body, Refusal> {
+    /// Reads a body and takes it apart by its media type. Files for the fields that may be one go to the disk as they
+    /// come; all else is held in memory, and may be no longer than the settings say.
+    pub(super) async fn take<S, B>(app: &App, headers: &HeaderMap, takes: &[Field], body: S) -> Result<Body, Refusal>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf + Send,
+    {
         let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if kind == "multipart/form-data" {
+            return parts::take(app, media, takes, body).await;
+        }
+        // A body gets as long as a head.
+        let body = read(body, app.config.body_max, ms(app.config.header_ms)).await?;
         match kind.as_str() {
             _ if body.is_empty() => Ok(Body::default()),
-            "application/json" => {
-                Ok(Body { values: from_json(&body)?.into_iter().collect(), files: Vec::new(), is_form: false })
-            }
+            "application/json" => Ok(Body { values: from_json(&body)?.into_iter().collect(), ..Body::default() }),
             "application/x-www-form-urlencoded" => {
                 let values = pairs(&body).into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-                Ok(Body { values, files: Vec::new(), is_form: true })
+                Ok(Body { values, is_form: true, ..Body::default() })
             }
-            "multipart/form-data" => from_multipart(media, body).await,
             _ => {
                 Err(Refusal::Detail(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence!("unsupported-media", media = media)))
             }
@@ -83,9 +106,9 @@ impl Body {
         self.values.iter().filter(move |(given, _)| given == name).map(|(_, value)| value)
     }
 
-    /// Whether a file came under this name.
-    pub(super) fn has_file(&self, name: &str) -> bool {
-        self.files.iter().any(|given| given == name)
+    /// The file that came under a name; the last one, as Django takes it.
+    pub(super) fn file(&self, name: &str) -> Option<&Arc<parts::Brought>> {
+        self.files.iter().rev().find(|(given, _)| given == name).map(|(_, file)| file)
     }
 
     /// Whether it came as an HTML form.
@@ -119,26 +142,6 @@ pub(super) fn python_type(value: &Value) -> &'static str {
         Value::Bool(_) => "bool",
         Value::Null => "NoneType",
     }
-}
-
-async fn from_multipart(media: &str, body: Vec<u8>) -> Result<Body, Refusal> {
-    let fault = |cause: multer::Error| {
-        Refusal::Detail(StatusCode::BAD_REQUEST, sentence!("multipart-fault", why = cause.to_string()))
-    };
-    let boundary = multer::parse_boundary(media).map_err(fault)?;
-    let whole = stream::iter([Ok::<_, Infallible>(body)]);
-    let mut parts = multer::Multipart::new(whole, boundary);
-    let mut told = Body { is_form: true, ..Body::default() };
-    while let Some(part) = parts.next_field().await.map_err(fault)? {
-        let name = part.name().unwrap_or_default().to_owned();
-        if part.file_name().is_some() {
-            told.files.push(name);
-            continue;
-        }
-        let text = String::from_utf8_lossy(&part.bytes().await.map_err(fault)?).into_owned();
-        told.values.push((name, Value::String(text)));
-    }
-    Ok(told)
 }
 
 /// `a=b&c=d`, as in a form or a query.

@@ -10,8 +10,8 @@ use super::form::Field;
 use super::paging::{Newest, Slice};
 use super::shapes::Conversation;
 use crate::error::{Error, ErrorCode};
-use crate::model::{ConversationId, UserId};
-use crate::ops::{conversations, groups, messages};
+use crate::model::{self, Actor, ConversationId, UserId};
+use crate::ops::{conversations, files, groups, messages};
 use crate::protocol::commands::{ConversationLeave, ConversationOpen, MessageSend};
 use crate::sentence;
 
@@ -36,8 +36,22 @@ pub(super) async fn list(call: Call) -> Answer {
     let total = conversations::count(&call.app, actor).await?;
     let slice = Slice::of(&call, total, Newest::First)?;
     let found = conversations::slice(&call.app, actor, slice.offset, slice.limit).await?;
-    let shown = found.into_iter().map(|conversation| Conversation::new(conversation, actor.user)).collect();
-    Ok(slice.answer(&call, shown))
+    Ok(slice.answer(&call, shown(&call, actor, found).await?))
+}
+
+/// Conversations as the caller sees them, with their members' pictures.
+async fn shown(call: &Call, actor: Actor, found: Vec<model::Conversation>) -> Result<Vec<Conversation>, Refusal> {
+    let members = found.iter().flat_map(|conversation| &conversation.members);
+    let mut members: Vec<UserId> = members.filter(|member| !member.gone).map(|member| member.user).collect();
+    members.sort_unstable();
+    members.dedup();
+    let pictures = files::first_pictures(&call.app, actor, &members).await?;
+    Ok(found.into_iter().map(|found| Conversation::new(found, call, actor.user, &pictures)).collect())
+}
+
+async fn one(call: &Call, actor: Actor, conversation: ConversationId) -> Result<Conversation, Refusal> {
+    let found = vec![conversations::listed(&call.app, actor, conversation).await?];
+    shown(call, actor, found).await?.pop().ok_or_else(Refusal::not_found)
 }
 
 pub(super) async fn create(call: Call) -> Answer {
@@ -58,8 +72,7 @@ pub(super) async fn create(call: Call) -> Answer {
     let send = MessageSend { conversation, text, attachment: None, reply_to: None, client_key: None };
     let sent = messages::send(&call.app, actor, send).await;
     sent.map_err(|error| no_such_person("participant_id", error))?;
-    let made = conversations::listed(&call.app, actor, conversation).await?;
-    Ok(json(StatusCode::CREATED, &Conversation::new(made, actor.user)))
+    Ok(json(StatusCode::CREATED, &one(&call, actor, conversation).await?))
 }
 
 /// Who is unknown, deleted or on either side of a block is not there, whatever is asked of them.
@@ -76,17 +89,15 @@ fn place(call: &Call) -> ConversationId {
 
 pub(super) async fn get(call: Call) -> Answer {
     let actor = call.actor()?;
-    let found = conversations::listed(&call.app, actor, place(&call)).await?;
-    Ok(json(StatusCode::OK, &Conversation::new(found, actor.user)))
+    Ok(json(StatusCode::OK, &one(&call, actor, place(&call)).await?))
 }
 
 pub(super) async fn update(call: Call) -> Answer {
     let actor = call.actor()?;
     // Who may not see it is not told what is wrong with the fields.
-    let found = conversations::listed(&call.app, actor, place(&call)).await?;
+    let mut shown = one(&call, actor, place(&call)).await?;
     let mut form = call.form();
     form.check()?;
-    let mut shown = Conversation::new(found, actor.user);
     if form.boolean("is_active") == Some(false) {
         groups::leave(&call.app, actor, ConversationLeave { conversation: place(&call) }).await?;
         shown.is_active = false;

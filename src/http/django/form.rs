@@ -35,7 +35,7 @@ enum Kind {
     Texts {
         max: usize,
     },
-    /// Files come with the media of duet; until then only that there is none can be said.
+    /// A file, which the endpoint takes from the body.
     File,
 }
 
@@ -125,6 +125,11 @@ impl Field {
         self.required
     }
 
+    /// Whether it is a file.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File)
+    }
+
     /// What it may be, for the document; none where it cannot be said.
     pub(super) fn schema(&self, media: Media) -> Option<Value> {
         let mut schema = match self.kind {
@@ -146,20 +151,29 @@ impl Field {
             Kind::Texts { max } => {
                 json!({ "type": "array", "items": { "type": "string", "minLength": 1, "maxLength": max } })
             }
-            Kind::File => return (media == Media::Json).then(|| json!({ "type": "null" })),
+            Kind::File => return self.file_schema(media),
         };
         if self.nullable && media == Media::Json {
             schema = json!({ "anyOf": [schema, { "type": "null" }] });
         }
         Some(schema)
     }
+
+    fn file_schema(&self, media: Media) -> Option<Value> {
+        match media {
+            Media::Json => Some(json!({ "type": "null" })),
+            Media::Form => None,
+            Media::Parts => Some(json!({ "type": "string", "contentMediaType": "application/octet-stream" })),
+        }
+    }
 }
 
-/// How a body is written. A form has no null.
+/// How a body is written. A form has no null, and only one in parts has files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Media {
     Json,
     Form,
+    Parts,
 }
 
 /// What a request said, judged. A field that was not named is not in it.
@@ -296,7 +310,8 @@ impl Field {
 
     fn judge_file(&self, body: &Body) -> Result<Option<Told>, Fault> {
         match body.last(self.name) {
-            _ if body.has_file(self.name) => Err(sentence!("no-files-yet").into()),
+            _ if body.file(self.name).is_some_and(|file| file.bytes == 0) => Err(sentence!("empty-file").into()),
+            _ if body.file(self.name).is_some() => Ok(None),
             None => Ok(None),
             Some(Value::Null) => Ok(Some(Told::Null)),
             Some(Value::String(text)) if body.is_form() && text.is_empty() => Ok(Some(Told::Null)),

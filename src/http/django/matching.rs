@@ -62,7 +62,7 @@ pub(super) async fn potential_matches(call: Call) -> Answer {
         (!matches!(profile.presence, Presence::Online | Presence::Away | Presence::Busy), Reverse(*day))
     });
     let slice = Slice::of(&call, found.len() as i64, Newest::First)?;
-    let shown = slice.cut(found).into_iter().map(|(profile, _)| MatchUser::from(profile)).collect();
+    let shown = slice.cut(found).into_iter().map(|(profile, _)| MatchUser::new(profile, &call)).collect();
     Ok(slice.answer(&call, shown))
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn like(call: Call) -> Answer {
     let liked = matching::like(&call.app, call.actor()?, LikeAdd { user }).await;
     let liked = liked.map_err(|error| no_such_person("user_id", error))?;
     let detail = sentence!("liked").told_in(call.language);
-    let made = liked.made.map(Match::from);
+    let made = liked.made.map(|made| Match::new(made, &call));
     Ok(json(StatusCode::CREATED, &Liked { detail, is_match: made.is_some(), made }))
 }
 
@@ -125,10 +125,10 @@ pub(super) async fn matches(call: Call) -> Answer {
     let actor = call.actor()?;
     let slice = Slice::of(&call, matching::match_count(&call.app, actor).await?, Newest::Last)?;
     let found = matching::match_slice(&call.app, actor, slice.offset, slice.limit).await?;
-    Ok(slice.answer(&call, found.into_iter().map(Match::from).collect()))
+    Ok(slice.answer(&call, found.into_iter().map(|made| Match::new(made, &call)).collect()))
 }
 
 pub(super) async fn one_match(call: Call) -> Answer {
     let found = matching::one(&call.app, call.actor()?, MatchId(call.id(0))).await?;
-    Ok(json(StatusCode::OK, &Match::from(found)))
+    Ok(json(StatusCode::OK, &Match::new(found, &call)))
 }

@@ -1,7 +1,5 @@
 //! Messages: section 3.4 of the contract.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 use warp::http::StatusCode;
 
@@ -11,8 +9,9 @@ use super::form::{Field, Form};
 use super::paging::{Newest, Slice};
 use super::shapes::{Message, Readers};
 use crate::error::{Error, ErrorCode};
+use crate::media::Wanted;
 use crate::model::{self, Actor, ConversationId, MessageId, UserId};
-use crate::ops::{accounts, messages};
+use crate::ops::{accounts, files, messages};
 use crate::protocol::commands::{MessageDelete, MessageEdit, MessageRead, MessageSend};
 use crate::sentence;
 
@@ -31,8 +30,7 @@ pub(super) async fn list(call: Call) -> Answer {
     let slice = Slice::of(&call, total, Newest::Last)?;
     let found = messages::slice(&call.app, actor, conversation, slice.offset, slice.limit).await?;
     let last = found.last().map(|message| message.seq);
-    let readers = readers(&call, actor, conversation, &found).await?;
-    let shown = found.into_iter().filter_map(|message| Message::new(message, &readers)).collect();
+    let shown = shown(&call, actor, found).await?;
     // What is shown counts as read, from the next look on.
     if let Some(seq) = last {
         messages::read(&call.app, actor, MessageRead { conversation, seq }).await?;
@@ -40,26 +38,25 @@ pub(super) async fn list(call: Call) -> Answer {
     Ok(slice.answer(&call, shown))
 }
 
-async fn readers(
-    call: &Call,
-    actor: Actor,
-    conversation: ConversationId,
-    shown: &[model::Message],
-) -> Result<Readers, Refusal> {
-    let mut senders: Vec<UserId> = shown.iter().filter_map(|message| message.sender).collect();
+/// Messages as the caller sees them, with those who wrote them and how far each has read.
+async fn shown(call: &Call, actor: Actor, found: Vec<model::Message>) -> Result<Vec<Message>, Refusal> {
+    let mut senders: Vec<UserId> = found.iter().filter_map(|message| message.sender).collect();
     senders.sort_unstable();
     senders.dedup();
-    let names: HashMap<UserId, String> = accounts::names(&call.app, &senders).await?;
-    let watermarks = messages::watermarks(&call.app, actor, conversation).await?;
-    let read = watermarks.into_iter().map(|watermark| (watermark.user, watermark.read)).collect();
-    Ok(Readers { me: actor.user, names, read })
+    let watermarks = messages::watermarks(&call.app, actor, place(call)).await?;
+    let readers = Readers {
+        call,
+        me: actor.user,
+        names: accounts::names(&call.app, &senders).await?,
+        pictures: &files::first_pictures(&call.app, actor, &senders).await?,
+        read: watermarks.into_iter().map(|watermark| (watermark.user, watermark.read)).collect(),
+    };
+    Ok(found.into_iter().filter_map(|message| Message::new(message, &readers)).collect())
 }
 
-async fn shown(call: &Call, actor: Actor, id: MessageId) -> Result<Message, Refusal> {
+async fn one(call: &Call, actor: Actor, id: MessageId) -> Result<Message, Refusal> {
     let found = vec![messages::one(&call.app, actor, place(call), id).await?];
-    let readers = readers(call, actor, place(call), &found).await?;
-    let shown = found.into_iter().find_map(|message| Message::new(message, &readers));
-    shown.ok_or_else(|| Error::not_found("message").into())
+    shown(call, actor, found).await?.pop().ok_or_else(|| Error::not_found("message").into())
 }
 
 pub(super) async fn create(call: Call) -> Answer {
@@ -68,9 +65,13 @@ pub(super) async fn create(call: Call) -> Answer {
     form.check()?;
     same_place(&call, &form)?;
     let text = form.text_or_empty("content");
-    let send = MessageSend { conversation, text, attachment: None, reply_to: None, client_key: None };
+    // No file is kept for what cannot be said, nor for who may not say it.
+    messages::check(&call.app, &text).map_err(as_content)?;
+    messages::may_write(&call.app, actor, conversation).await?;
+    let attachment = call.file("attachment", Wanted::Anything).await?;
+    let send = MessageSend { conversation, text, attachment, reply_to: None, client_key: None };
     let sent = messages::send(&call.app, actor, send).await.map_err(as_content)?;
-    Ok(json(StatusCode::CREATED, &shown(&call, actor, sent.id).await?))
+    Ok(json(StatusCode::CREATED, &one(&call, actor, sent.id).await?))
 }
 
 /// A conversation that is named must be the one of the path.
@@ -90,19 +91,23 @@ fn as_content(error: Error) -> Error {
 
 pub(super) async fn get(call: Call) -> Answer {
     let actor = call.actor()?;
-    Ok(json(StatusCode::OK, &shown(&call, actor, MessageId(call.id(1))).await?))
+    Ok(json(StatusCode::OK, &one(&call, actor, MessageId(call.id(1))).await?))
 }
 
 pub(super) async fn update(call: Call) -> Answer {
     let (actor, conversation, id) = (call.actor()?, place(&call), MessageId(call.id(1)));
-    let seq = messages::one(&call.app, actor, conversation, id).await?.seq;
+    let message = messages::one(&call.app, actor, conversation, id).await?;
+    let seq = message.seq;
     let mut form = call.form();
+    if call.body.file("attachment").is_some() || form.is_null("attachment") && message.attachment.is_some() {
+        form.errors.add("attachment", sentence!("file-stays"));
+    }
     form.check()?;
     same_place(&call, &form)?;
     if let Some(text) = form.text("content") {
         messages::edit(&call.app, actor, MessageEdit { conversation, seq, text }).await.map_err(as_content)?;
     }
-    Ok(json(StatusCode::OK, &shown(&call, actor, id).await?))
+    Ok(json(StatusCode::OK, &one(&call, actor, id).await?))
 }
 
 pub(super) async fn delete(call: Call) -> Answer {

@@ -13,6 +13,7 @@ mod matching;
 mod messages;
 mod negotiation;
 mod paging;
+mod parts;
 mod schema;
 mod shapes;
 mod users;
@@ -32,13 +33,12 @@ use warp::reply::Response;
 use super::Client;
 use crate::app::App;
 use crate::catalogue::Language;
-use crate::config::ms;
 use crate::error::{Error, ErrorCode};
-use crate::model::Actor;
-use crate::ops;
-use crate::ops::sessions;
+use crate::media::Wanted;
+use crate::model::{Actor, Attachment};
+use crate::ops::{self, files, sessions};
 use crate::sentence;
-use answers::{Answer, Refusal, Said, json};
+use answers::{Answer, FieldErrors, Refusal, Said, json};
 use body::Body;
 
 use form::{Field, Form};
@@ -195,6 +195,25 @@ impl Call {
         Form::judge(self.takes, &self.body)
     }
 
+    /// The file that came under a name, taken in. A refusal is told under that name.
+    async fn file(&self, name: &str, wanted: Wanted) -> Result<Option<String>, Refusal> {
+        let Some(file) = self.body.file(name) else { return Ok(None) };
+        match file.taken(&self.app, self.actor()?, wanted).await {
+            Ok(taken) => Ok(Some(taken.id.clone())),
+            Err(error) if error.field.is_some() => {
+                let not_shown = matches!(error.message.name(), "picture-expected" | "picture-broken");
+                let message = if not_shown { sentence!("no-picture") } else { error.message };
+                Err(FieldErrors::of(name, message).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Where the caller can fetch a file.
+    fn url_of(&self, file: &Attachment) -> Option<String> {
+        files::link(&self.app, self.shown?.user, file).ok().map(|link| link.url)
+    }
+
     fn asked(&self, name: &str) -> Option<&str> {
         self.query.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
@@ -214,7 +233,7 @@ pub(super) struct Parts<S> {
 pub(super) async fn answer<S, B>(app: Arc<App>, parts: Parts<S>) -> Response
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
+    B: Buf + Send,
 {
     let Some((endpoint, ids)) = find(&parts.path) else { return no_such_path() };
     if negotiation::is_preflight(&parts.method, &parts.headers) {
@@ -243,7 +262,7 @@ async fn judge<S, B>(
 ) -> Answer
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
-    B: Buf,
+    B: Buf + Send,
 {
     let shown = match endpoint.access {
         Access::Open => None,
@@ -267,11 +286,7 @@ where
     // Where nothing can be said, whatever is said is not looked at.
     let body = match verb.takes.is_empty() {
         true => Body::default(),
-        false => {
-            // A body gets as long as a head.
-            let bytes = body::read(parts.body, app.config.body_max, ms(app.config.header_ms)).await?;
-            Body::parse(&parts.headers, bytes).await?
-        }
+        false => Body::take(&app, &parts.headers, verb.takes, parts.body).await?,
     };
     let (client, path, query) = (parts.client, parts.path, body::pairs(parts.query.as_bytes()));
     work(verb, Call { app, client, shown, language, takes: verb.takes, ids, path, query, body: Arc::new(body) }).await

@@ -95,11 +95,12 @@ fn operation(endpoint: &Endpoint, verb: &Verb, schemas: &mut SchemaGenerator) ->
         operation.insert("security".to_owned(), json!([{ "token": [] }]));
     }
     if !verb.takes.is_empty() {
-        let (in_json, in_form) = (fields(verb.takes, Media::Json), fields(verb.takes, Media::Form));
+        let [in_json, in_form, in_parts] =
+            [Media::Json, Media::Form, Media::Parts].map(|media| fields(verb.takes, media));
         let content = json!({
             "application/json": { "schema": in_json },
             "application/x-www-form-urlencoded": { "schema": in_form },
-            "multipart/form-data": { "schema": in_form },
+            "multipart/form-data": { "schema": in_parts },
         });
         let required = verb.takes.iter().any(Field::is_required);
         operation.insert("requestBody".to_owned(), json!({ "required": required, "content": content }));

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{self, ConversationId, Gender, MatchId, MessageId, Micros, OwnProfile, Presence, Profile, UserId};
+use super::Call;
+use crate::model::{
+    self, Attachment, ConversationId, Gender, MatchId, MessageId, Micros, OwnProfile, Presence, Profile, UserId,
+};
 
 /// An account in full: the caller's own, or what the caller may see of another.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -37,16 +40,21 @@ fn interests(numbered: Vec<(i64, String)>) -> Vec<Interest> {
     numbered.into_iter().map(|(id, name)| Interest { id, name }).collect()
 }
 
+/// Where the caller can fetch the first of some pictures.
+fn first(pictures: &[Attachment], call: &Call) -> Option<String> {
+    pictures.first().and_then(|picture| call.url_of(picture))
+}
+
 impl UserFull {
     /// The caller's own, who is here since they ask.
-    pub(super) fn own(own: OwnProfile, numbered: Vec<(i64, String)>) -> UserFull {
+    pub(super) fn own(own: OwnProfile, numbered: Vec<(i64, String)>, call: &Call) -> UserFull {
         UserFull {
+            profile_picture: first(&own.pictures, call),
             id: own.id,
             username: own.username,
             email: own.email,
             first_name: own.first_name,
             last_name: own.last_name,
-            profile_picture: None,
             bio: own.bio,
             date_of_birth: own.birth_date,
             phone_number: own.phone,
@@ -59,15 +67,15 @@ impl UserFull {
     }
 
     /// Another's. What only they themselves may see is empty.
-    pub(super) fn other(other: Profile, numbered: Vec<(i64, String)>) -> UserFull {
+    pub(super) fn other(other: Profile, numbered: Vec<(i64, String)>, call: &Call) -> UserFull {
         UserFull {
+            profile_picture: first(&other.pictures, call),
             id: other.id,
             is_online: is_online(other.presence),
             username: other.username,
             email: String::new(),
             first_name: other.first_name,
             last_name: other.last_name,
-            profile_picture: None,
             bio: other.bio,
             date_of_birth: None,
             phone_number: String::new(),
@@ -123,12 +131,6 @@ pub(super) struct UserMini {
     profile_picture: Option<String>,
 }
 
-impl UserMini {
-    fn new(id: UserId, username: &str) -> UserMini {
-        UserMini { id, username: username.to_owned(), profile_picture: None }
-    }
-}
-
 /// Somebody one might like, or has matched.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct MatchUser {
@@ -146,14 +148,14 @@ pub(super) struct MatchUser {
     distance: Option<f64>,
 }
 
-impl From<Profile> for MatchUser {
-    fn from(profile: Profile) -> MatchUser {
+impl MatchUser {
+    pub(super) fn new(profile: Profile, call: &Call) -> MatchUser {
         MatchUser {
+            profile_picture: first(&profile.pictures, call),
             id: profile.id,
             username: profile.username,
             first_name: profile.first_name,
             last_name: profile.last_name,
-            profile_picture: None,
             bio: profile.bio,
             location: profile.location,
             is_online: is_online(profile.presence),
@@ -175,10 +177,10 @@ pub(super) struct Match {
     matched_user: MatchUser,
 }
 
-impl From<model::Match> for Match {
-    fn from(made: model::Match) -> Match {
+impl Match {
+    pub(super) fn new(made: model::Match, call: &Call) -> Match {
         let created_at = date_time(made.created_at);
-        Match { id: made.id, created_at, is_active: true, matched_user: made.user.into() }
+        Match { id: made.id, created_at, is_active: true, matched_user: MatchUser::new(made.user, call) }
     }
 }
 
@@ -195,30 +197,37 @@ pub(super) struct Message {
     is_read_by_recipient: bool,
 }
 
-/// What a message is shown by: who looks, what the members are called, and how far each has read.
-#[derive(Debug)]
-pub(super) struct Readers {
+/// What a message is shown by: who looks, what the members are called and look like, and how far each has read.
+pub(super) struct Readers<'a> {
+    pub(super) call: &'a Call,
     pub(super) me: UserId,
     pub(super) names: HashMap<UserId, String>,
+    pub(super) pictures: &'a HashMap<UserId, Attachment>,
     pub(super) read: Vec<(UserId, i64)>,
+}
+
+impl Readers<'_> {
+    fn mini(&self, id: UserId) -> UserMini {
+        let profile_picture = self.pictures.get(&id).and_then(|picture| self.call.url_of(picture));
+        UserMini { id, username: self.names.get(&id).cloned().unwrap_or_default(), profile_picture }
+    }
 }
 
 impl Message {
     /// A message with a text, as the reader sees it; none for anything else.
-    pub(super) fn new(message: model::Message, readers: &Readers) -> Option<Message> {
+    pub(super) fn new(message: model::Message, readers: &Readers<'_>) -> Option<Message> {
         let (id, sender, content) = (message.id?, message.sender?, message.text?);
         let has_read = |(_, upto): &(UserId, i64)| *upto >= message.seq;
         let is_read = readers.read.iter().filter(|(user, _)| *user != sender).any(has_read);
         let read_by_me = readers.read.iter().filter(|(user, _)| *user == readers.me).any(has_read);
-        let name = readers.names.get(&sender).map_or("", String::as_str);
         Some(Message {
             id,
             conversation: message.conversation,
-            sender: UserMini::new(sender, name),
+            sender: readers.mini(sender),
             content,
             created_at: date_time(message.sent_at.unwrap_or_default()),
             is_read,
-            attachment: None,
+            attachment: message.attachment.and_then(|file| readers.call.url_of(&file)),
             is_read_by_recipient: if sender == readers.me { is_read } else { read_by_me },
         })
     }
@@ -237,14 +246,21 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(conversation: model::Conversation, me: UserId) -> Conversation {
+    pub(super) fn new(
+        conversation: model::Conversation,
+        call: &Call,
+        me: UserId,
+        pictures: &HashMap<UserId, Attachment>,
+    ) -> Conversation {
         let members = &conversation.members;
-        let participants = members.iter().map(|member| UserMini::new(member.user, &member.username)).collect();
         let readers = Readers {
+            call,
             me,
             names: members.iter().map(|member| (member.user, member.username.clone())).collect(),
+            pictures,
             read: members.iter().map(|member| (member.user, member.read)).collect(),
         };
+        let participants = members.iter().map(|member| readers.mini(member.user)).collect();
         Conversation {
             id: conversation.id,
             participants,

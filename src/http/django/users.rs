@@ -8,6 +8,7 @@ use super::answers::{Answer, FieldErrors, Refusal, done, json};
 use super::form::{Field, Form};
 use super::shapes::{UserFull, UserPlaced};
 use crate::error::Error;
+use crate::media::Wanted;
 use crate::model::{Actor, UserId};
 use crate::ops::accounts::{self, INTEREST_MAX, PHONE_MAX};
 use crate::ops::presence;
@@ -41,7 +42,8 @@ pub(super) async fn own(call: Call) -> Answer {
 
 async fn full(call: &Call, actor: Actor) -> Result<UserFull, Refusal> {
     let own = accounts::me(&call.app, actor).await?;
-    Ok(UserFull::own(own, accounts::numbered_interests(&call.app, actor.user).await?))
+    let interests = accounts::numbered_interests(&call.app, actor.user).await?;
+    Ok(UserFull::own(own, interests, call))
 }
 
 pub(super) async fn update(call: Call) -> Answer {
@@ -62,12 +64,22 @@ pub(super) async fn update(call: Call) -> Answer {
         location: form.text("location"),
         place,
         interests: form.texts("interests"),
-        pictures: None,
+        pictures: pictures(&call, actor, &form).await?,
     };
     accounts::update(&call.app, actor, change).await.map_err(in_their_words)?;
     let user = full(&call, actor).await?;
     let (latitude, longitude) = accounts::place(&call.app, actor).await?.unzip();
     Ok(json(StatusCode::OK, &UserPlaced { user, latitude, longitude }))
+}
+
+/// The caller's pictures, where the picture is named: one takes the place of the first, and null takes all away.
+async fn pictures(call: &Call, actor: Actor, form: &Form) -> Result<Option<Vec<String>>, Refusal> {
+    if form.is_null("profile_picture") {
+        return Ok(Some(Vec::new()));
+    }
+    let Some(picture) = call.file("profile_picture", Wanted::Image).await? else { return Ok(None) };
+    let before = accounts::me(&call.app, actor).await?.pictures.into_iter().skip(1).map(|picture| picture.id);
+    Ok(Some(std::iter::once(picture).chain(before).collect()))
 }
 
 /// Where the caller says to be. Who names one coordinate keeps the other; without both there is no place.
@@ -115,7 +127,7 @@ pub(super) async fn other(call: Call) -> Answer {
     }
     let profile = accounts::profile(&call.app, actor, ProfileGet { user }).await?;
     let interests = accounts::numbered_interests(&call.app, user).await?;
-    Ok(json(StatusCode::OK, &UserFull::other(profile, interests)))
+    Ok(json(StatusCode::OK, &UserFull::other(profile, interests, &call)))
 }
 
 pub(super) async fn here(call: Call) -> Answer {

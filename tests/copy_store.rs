@@ -47,6 +47,10 @@ async fn talk(ann: &mut Client, bob: &mut Client, eve: &mut Client) -> i64 {
     bob.command("block.add", user(eve)).await;
     let profile = json!({ "bio": "", "interests": ["tea"], "birth_date": "1990-01-02", "place": { "latitude": 52.5, "longitude": 13.4 } });
     ann.command("profile.update", profile).await;
+    let picture = ann.upload("picture", &support::files::jpeg(30, 20)).await["id"].clone();
+    ann.command("profile.update", json!({ "pictures": [picture] })).await;
+    let notes = ann.upload("notes", b"notes").await["id"].clone();
+    ann.command("message.send", json!({ "conversation": direct, "text": "", "attachment": notes })).await;
     let report = json!({ "user": ann.user, "reason": "spam", "messages": [{ "conversation": group, "seq": 2 }] });
     eve.command("report.send", report).await;
     eve.command("account.delete", json!({ "password": support::server::PASSWORD })).await;
@@ -119,7 +123,11 @@ async fn a_server_moves_to_postgres_and_its_clients_go_on_from_their_cursors() {
         let messages = ann.command("message.search", data).await["messages"].as_array().expect("messages").len();
         assert_eq!(messages, found, "{query}");
     }
-    // New rows get new ids.
+    // Files are where they were, and new ones get new ids.
+    let pictures = ann.command("profile.me", json!({})).await["pictures"].clone();
+    let path = bob.path(&pictures[0]["id"]).await;
+    assert_eq!(support::files::get(new.next_address(), &path, &[]).await.status, 200);
+    ann.upload("another", b"more").await;
     let fay = new.user("fay").await;
     assert_eq!(fay.user, 4);
     ann.command("conversation.open", json!({ "user": fay.user })).await;

@@ -90,12 +90,29 @@ pub async fn put(server: SocketAddr, token: &str, key: &str, headers: &[(&str, &
     exchange(server, &request).await
 }
 
+/// The same with a server that may die meanwhile: then there is no answer.
+pub async fn try_put(server: SocketAddr, token: &str, key: &str, bytes: &[u8]) -> Option<Answer> {
+    let (bearer, length) = (format!("Bearer {token}"), bytes.len().to_string());
+    let all = [("Authorization", bearer.as_str()), ("Content-Length", &length)];
+    let mut stream = TcpStream::connect(server).await.ok()?;
+    stream.write_all(&head("PUT", &format!("/media/uploads/{key}"), &all)).await.ok()?;
+    stream.write_all(bytes).await.ok()?;
+    let mut answer = Vec::new();
+    while !is_whole(&answer) && stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
+    is_whole(&answer).then(|| Answer::of(&answer))
+}
+
 impl Client {
     /// Uploads something that must be taken, and answers what it is.
     pub async fn upload(&self, key: &str, bytes: &[u8]) -> Value {
         let answer = put(self.addresses.next(), &self.account.access, key, &[], bytes).await;
         assert_eq!(answer.status, 201, "{key}: {}", String::from_utf8_lossy(&answer.body));
         answer.json()
+    }
+
+    /// Uploads something to a server that may die meanwhile.
+    pub async fn try_upload(&self, key: &str, bytes: &[u8]) -> Option<Answer> {
+        try_put(self.addresses.next(), &self.account.access, key, bytes).await
     }
 
     /// Begins an upload of so many bytes, and sends one of them; it ends with the connection.

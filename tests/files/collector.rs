@@ -1,0 +1,141 @@
+//! What nobody refers to goes, and a crash in the middle leaves neither a file without a row nor a row without a file.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::support::files::{get, jpeg, try_put};
+use super::support::{Client, Server, in_time};
+use super::{agree, objects};
+
+/// Everything goes round quickly.
+const QUICK: &[(&str, &str)] =
+    &[("media-collect-ms", "100"), ("media-unused-s", "2"), ("media-orphan-s", "1"), ("upload-ms", "700")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_nobody_uses_goes_and_one_that_is_used_stays() {
+    let server = Server::start(QUICK).await;
+    let mut ann = server.user("ann").await;
+    let used = ann.upload("used", &jpeg(400, 300)).await["id"].clone();
+    ann.command("profile.update", json!({ "pictures": [used] })).await;
+    let idle = ann.upload("idle", b"nobody's").await["id"].clone();
+    in_time("the file that nobody uses to go", async { while ann.link(&idle).await.is_some() {} }).await;
+    agree(&server).await;
+    let path = ann.path(&used).await;
+    assert_eq!(get(server.next_address(), &path, &[]).await.status, 200);
+    // The key is free, and brings another file.
+    assert_ne!(ann.upload("idle", b"again").await["id"], idle);
+    // Bytes that came from nowhere go, too.
+    let stray = server.media_dir().join("zz");
+    std::fs::create_dir_all(&stray).expect("a folder");
+    for name in ["zzzzzzzzzzzzzzzzzzzzzz.whole", "zzzzzzzzzzzzzzzzzzzzzz.small#1"] {
+        std::fs::write(stray.join(name), b"stray").expect("written");
+    }
+    in_time("bytes that no file has to go", async {
+        while std::fs::read_dir(&stray).expect("a folder").count() > 0 {
+            // Before the next look.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Brings a file, however often it takes; it is used at once, so that it is not collected.
+async fn bring(client: &mut Client, key: &str, bytes: &[u8]) {
+    in_time(&format!("the file {key} to be taken"), async {
+        loop {
+            let answer = client.try_upload(key, bytes).await;
+            if let Some(answer) = answer.filter(|answer| [200, 201].contains(&answer.status)) {
+                let id = client.say("profile.update", json!({ "pictures": [answer.json()["id"]] })).await;
+                if client.reply(id).await["ok"] == true {
+                    return;
+                }
+            }
+            // Before the next try.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_in_the_middle_of_uploads_leave_nothing_behind() {
+    let mut server = Server::start(QUICK).await;
+    let ann = server.user("ann").await;
+    let mut account = ann.account.clone();
+    let picture = jpeg(900, 700);
+    for round in 0..4_u64 {
+        let uploads: Vec<_> = (0..6)
+            .map(|number| {
+                let (address, token, bytes) = (server.next_address(), account.access.clone(), picture.clone());
+                tokio::spawn(async move { try_put(address, &token, &format!("r{round}-{number}"), &bytes).await })
+            })
+            .collect();
+        // Somewhere in the middle of them.
+        tokio::time::sleep(Duration::from_millis(40 + 60 * round)).await;
+        server.kill();
+        for upload in uploads {
+            let _ = upload.await;
+        }
+        server.restart().await;
+        account = server.login("ann").await;
+    }
+    agree(&server).await;
+    let mut ann = Client::connect(&server, account).await;
+    bring(&mut ann, "after", &picture).await;
+    let own = ann.command("profile.me", json!({})).await;
+    let path = ann.path(&own["pictures"][0]["id"]).await;
+    assert_eq!(get(server.next_address(), &path, &[]).await.status, 200);
+}
+
+#[cfg(feature = "planted-faults")]
+mod planted {
+    use super::*;
+
+    /// Waits until a node has died of what it was asked to, and starts it again.
+    async fn died(server: &mut Server) {
+        in_time("a node to die", async {
+            loop {
+                for node in &mut server.nodes {
+                    if node.process().ended().is_some() {
+                        return node.restart().await;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_crash_at_any_step_leaves_rows_and_bytes_in_agreement() {
+        for place in
+            ["upload_came", "upload_kept_a_size", "upload_kept", "upload_ready", "collect_ended", "collect_removed"]
+        {
+            let folder = tempfile::tempdir().expect("a folder");
+            let environment = [("DUET_FAILPOINTS", folder.path().to_str().expect("a path"))];
+            let mut server = Server::start_with(QUICK, &environment).await;
+            let account = server.account("ann").await;
+            let picture = jpeg(600, 400);
+            if place.starts_with("collect") {
+                try_put(server.next_address(), &account.access, "k", &picture).await.expect("an answer");
+                std::fs::write(folder.path().join(place), "").expect("asked");
+            } else {
+                std::fs::write(folder.path().join(place), "").expect("asked");
+                let cut = try_put(server.next_address(), &account.access, "k", &picture).await;
+                assert!(cut.is_none(), "{place}: {cut:?}");
+            }
+            died(&mut server).await;
+            let mut ann = Client::connect(&server, server.login("ann").await).await;
+            bring(&mut ann, "k", &picture).await;
+            agree(&server).await;
+            let own = ann.command("profile.me", json!({})).await;
+            let link = ann.link(&own["pictures"][0]["id"]).await.expect("a link");
+            for size in ["url", "small"] {
+                let path = super::super::support::files::path_of(&link[size]);
+                assert_eq!(get(server.next_address(), &path, &[]).await.status, 200, "{place} {size}");
+            }
+            assert_eq!(objects(&server).len(), 2, "{place}: one picture in two sizes");
+        }
+    }
+}

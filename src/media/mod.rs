@@ -11,6 +11,7 @@ pub mod gate;
 
 mod animation;
 mod codecs;
+mod colours;
 mod header;
 mod picture;
 mod pixels;

@@ -61,6 +61,9 @@ impl App {
                         postgres://... that all nodes share"
                 .to_owned());
         }
+        if !config.redis_url.is_empty() && config.media_url.is_empty() {
+            tracing::warn!("--media-url: the files of this node are its own; other nodes cannot give them out");
+        }
         let hub = Arc::new(Hub::new(&config));
         let feed = Arc::new(Feed::new(Arc::clone(&hub)));
         let old_key = store.old_key(feed.clock.now()).await?;

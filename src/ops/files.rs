@@ -10,11 +10,11 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
-use crate::config::ms;
+use crate::config::{Config, ms};
 use crate::error::{Error, ErrorCode, Result};
 use crate::media::links::Link;
 use crate::media::shelf::Kept;
-use crate::media::spool::{Bounds, Upload, too_heavy};
+use crate::media::spool::{Bounds, Spool, Upload, too_heavy};
 use crate::media::{Kind, Size, Taken, Wanted};
 use crate::model::{Actor, Attachment, FileId, FileKind, Micros, UserId};
 use crate::planted;
@@ -144,15 +144,15 @@ async fn within_quota(app: &App, tx: &mut Conn, owner: UserId, file: FileId, byt
 }
 
 /// A place on the disk for what comes.
-pub async fn spool(app: &App) -> Result<Upload> {
-    app.media.spool.begin(&new_name()?).await
+pub async fn spool(spool: &Spool) -> Result<Upload> {
+    spool.begin(&new_name()?).await
 }
 
 /// How much an upload may bring, and how long it may take.
-pub fn bounds(app: &App, announced: Option<u64>) -> Bounds {
-    let most = app.config.upload_max;
+pub fn bounds(config: &Config, announced: Option<u64>) -> Bounds {
+    let most = config.upload_max;
     let bytes = announced.map_or(most, |bytes| bytes.min(most));
-    Bounds { bytes, idle: ms(app.config.upload_idle_ms), whole: ms(app.config.upload_ms) }
+    Bounds { bytes, idle: ms(config.upload_idle_ms), whole: ms(config.upload_ms) }
 }
 
 /// Takes an upload in that lies whole on the disk: from another place than [`begin`] and [`finish`] have it from.

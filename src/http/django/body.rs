@@ -13,8 +13,8 @@ use warp::http::{HeaderMap, StatusCode};
 use super::answers::Refusal;
 use super::form::Field;
 use super::parts;
-use crate::app::App;
-use crate::config::ms;
+use crate::config::{Config, ms};
+use crate::media::Spool;
 use crate::sentence;
 
 /// What a request brought, by name, not judged yet.
@@ -71,7 +71,12 @@ pub(super) fn late() -> Refusal {
 impl Body {
     /// Reads a body and takes it apart by its media type. Files for the fields that may be one go to the disk as they
     /// come; all else is held in memory, and may be no longer than the settings say.
-    pub(super) async fn take<S, B>(app: &App, headers: &HeaderMap, takes: &[Field], body: S) -> Result<Body, Refusal>
+    pub(super) async fn take<S, B>(
+        (config, spool): (&Config, &Spool),
+        headers: &HeaderMap,
+        takes: &[Field],
+        body: S,
+    ) -> Result<Body, Refusal>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf + Send,
@@ -79,10 +84,10 @@ impl Body {
         let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if kind == "multipart/form-data" {
-            return parts::take(app, media, takes, body).await;
+            return parts::take((config, spool), media, takes, body).await;
         }
         // A body gets as long as a head.
-        let body = read(body, app.config.body_max, ms(app.config.header_ms)).await?;
+        let body = read(body, config.body_max, ms(config.header_ms)).await?;
         match kind.as_str() {
             _ if body.is_empty() => Ok(Body::default()),
             "application/json" => Ok(Body { values: from_json(&body)?.into_iter().collect(), ..Body::default() }),

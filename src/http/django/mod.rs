@@ -286,7 +286,7 @@ where
     // Where nothing can be said, whatever is said is not looked at.
     let body = match verb.takes.is_empty() {
         true => Body::default(),
-        false => Body::take(&app, &parts.headers, verb.takes, parts.body).await?,
+        false => Body::take((&app.config, &app.media.spool), &parts.headers, verb.takes, parts.body).await?,
     };
     let (client, path, query) = (parts.client, parts.path, body::pairs(parts.query.as_bytes()));
     work(verb, Call { app, client, shown, language, takes: verb.takes, ids, path, query, body: Arc::new(body) }).await

@@ -17,10 +17,10 @@ use super::answers::{FieldErrors, Refusal};
 use super::body::{Body, late, too_large};
 use super::form::Field;
 use crate::app::App;
-use crate::config::ms;
+use crate::config::{Config, ms};
 use crate::error::{Error, Result as Done};
-use crate::media::Wanted;
 use crate::media::spool::Upload;
+use crate::media::{Spool, Wanted};
 use crate::model::{Actor, Attachment};
 use crate::ops::files::{self, Coming};
 use crate::sentence;
@@ -57,14 +57,19 @@ fn fault(cause: &multer::Error) -> Refusal {
 }
 
 /// Takes a body apart as it comes.
-pub(super) async fn take<S, B>(app: &App, media: &str, takes: &[Field], body: S) -> Result<Body, Refusal>
+pub(super) async fn take<S, B>(
+    (config, spool): (&Config, &Spool),
+    media: &str,
+    takes: &[Field],
+    body: S,
+) -> Result<Body, Refusal>
 where
     S: Stream<Item = Result<B, warp::Error>> + Send,
     B: Buf + Send,
 {
     let mut body = Box::pin(body);
     let mut told = Body { is_form: true, ..Body::default() };
-    let idle = ms(app.config.upload_idle_ms);
+    let idle = ms(config.upload_idle_ms);
     let first = match tokio::time::timeout(idle, body.next()).await.map_err(|_| late())? {
         // Nothing at all is no form that is broken.
         None => return Ok(told),
@@ -75,7 +80,7 @@ where
     let body = by_turns(stream::iter([first]).chain(body), &unread);
     let mut parts = Multipart::new(body, boundary);
     let reading = async {
-        let mut left = app.config.body_max;
+        let mut left = config.body_max;
         for _ in 0..PARTS {
             let next = tokio::time::timeout(idle, parts.next_field()).await.map_err(|_| late())?;
             let Some(part) = next.map_err(|cause| fault(&cause))? else { return Ok(()) };
@@ -83,12 +88,13 @@ where
             let name = part.name().unwrap_or_default().to_owned();
             match part.file_name().map(str::to_owned) {
                 None => {
-                    let text = text(app, part, &mut left, &unread).await?;
+                    let text = text(config.body_max, part, &mut left, &unread).await?;
                     told.values.push((name, Value::String(text)));
                 }
                 Some(file) => {
                     let wanted = takes.iter().any(|field| field.is_file() && field.name == name);
-                    let file = brought(app, part, file, &unread).await.map_err(|error| in_field(&name, error))?;
+                    let file =
+                        brought((config, spool), part, file, &unread).await.map_err(|error| in_field(&name, error))?;
                     // One that nobody asked for goes with this.
                     if wanted {
                         told.files.push((name, Arc::new(file)));
@@ -98,7 +104,7 @@ where
         }
         Err(Refusal::Detail(StatusCode::BAD_REQUEST, sentence!("too-many-parts", max = PARTS)))
     };
-    tokio::time::timeout(ms(app.config.upload_ms), reading).await.map_err(|_| late())??;
+    tokio::time::timeout(ms(config.upload_ms), reading).await.map_err(|_| late())??;
     Ok(told)
 }
 
@@ -143,7 +149,7 @@ fn broken() -> std::io::Error {
 
 /// A field; all fields together take no more than is left.
 async fn text(
-    app: &App,
+    most: usize,
     mut part: multer::Field<'_>,
     left: &mut usize,
     unread: &AtomicUsize,
@@ -151,15 +157,20 @@ async fn text(
     let mut bytes = Vec::new();
     while let Some(piece) = part.chunk().await.map_err(|cause| fault(&cause))? {
         unread.store(0, Ordering::Relaxed);
-        *left = left.checked_sub(piece.len()).ok_or_else(|| too_large(app.config.body_max))?;
+        *left = left.checked_sub(piece.len()).ok_or_else(|| too_large(most))?;
         bytes.extend_from_slice(&piece);
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-async fn brought(app: &App, part: multer::Field<'_>, name: String, unread: &AtomicUsize) -> Done<Brought> {
-    let mut upload = files::spool(app).await?;
+async fn brought(
+    (config, spool): (&Config, &Spool),
+    part: multer::Field<'_>,
+    name: String,
+    unread: &AtomicUsize,
+) -> Done<Brought> {
+    let mut upload = files::spool(spool).await?;
     let pieces = pin!(part.inspect(|_| unread.store(0, Ordering::Relaxed)));
-    upload.take(pieces, files::bounds(app, None)).await?;
+    upload.take(pieces, files::bounds(config, None)).await?;
     Ok(Brought { name, bytes: upload.bytes(), upload: Mutex::new(Some(upload)), taken: OnceCell::new() })
 }

@@ -120,8 +120,8 @@ where
             };
         }
     };
-    let mut upload = files::spool(app).await?;
-    upload.take(body, files::bounds(app, length)).await?;
+    let mut upload = files::spool(&app.media.spool).await?;
+    upload.take(body, files::bounds(&app.config, length)).await?;
     if length.is_some_and(|length| length != upload.bytes()) {
         return Err(Error::field("file", sentence!("body-broken")));
     }
@@ -139,7 +139,7 @@ where
     S: Stream<Item = std::result::Result<B, warp::Error>> + Send + 'static,
     B: Buf + Send + 'static,
 {
-    let bounds = files::bounds(&app, None);
+    let bounds = files::bounds(&app.config, None);
     let mut body = std::pin::pin!(body);
     let mut poured = 0;
     let pouring = async {

@@ -105,6 +105,7 @@ fn import_django() -> Command {
         )
         .arg(from)
         .arg(key.required(true))
+        .arg(option("media", "DIR", "Its media directory (MEDIA_ROOT): brings pictures and files along"))
         .arg(option("old-tokens-until", "DATE", until))
         .arg(
             Arg::new("dry-run")
@@ -142,6 +143,7 @@ async fn run(matches: &ArgMatches) -> Result<(), String> {
                 from: text(args, "from"),
                 secret_key_file: Path::new(text(args, "secret-key-file")),
                 old_tokens_until: args.get_one::<String>("old-tokens-until").map(String::as_str),
+                media: args.get_one::<String>("media").map(Path::new),
                 dry_run: args.get_flag("dry-run"),
             };
             operator::import_django(&config, &what, |line| eprintln!("{line}")).await.map(say)

@@ -7,6 +7,7 @@ use crate::clock::machine;
 use crate::config::{Config, Secret};
 use crate::error::Error;
 use crate::import;
+use crate::media::Media;
 use crate::model::{Micros, UserId};
 use crate::store::django::Source;
 use crate::store::sweep::{self, Change};
@@ -73,6 +74,8 @@ pub struct ImportDjango<'a> {
     pub secret_key_file: &'a Path,
     /// The last day on which its tokens are taken, `YYYY-MM-DD`.
     pub old_tokens_until: Option<&'a str>,
+    /// Its media directory, if the files are to come.
+    pub media: Option<&'a Path>,
     /// Says what would come, and writes nothing.
     pub dry_run: bool,
 }
@@ -91,7 +94,12 @@ pub async fn import_django(config: &Config, what: &ImportDjango<'_>, progress: i
     }
     let patient = Config { postgres_statement_ms: COPY_STATEMENT_MS, ..config.clone() };
     let target = Store::open(&patient, Use::Alone).await?;
-    let summary = import::run(&mut source, &target, &plan, progress).await?;
+    let mut summary = import::run(&mut source, &target, &plan, &progress).await?;
+    if let Some(directory) = what.media {
+        // It signs nothing here.
+        let media = Media::open(config, "")?;
+        summary.push_str(&import::files::run(&target, &media, directory, &progress).await?);
+    }
     let kept = target.old_key(machine()).await?.map(|(_, until)| until);
     Ok(format!("{summary}{}", tokens(kept)))
 }

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use support::Server;
 use support::checker::Source;
 use support::django::{Service, Target};
+use support::files::{self, jpeg, path_of};
+use support::http;
 use support::process::Process;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,4 +284,43 @@ async fn what_is_no_source_and_no_target_is_refused() {
     };
     let other = Target::new().await;
     assert!(other.refused(&Service { url, ..service }, &[]).contains("no database of the Django API"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_over_through_the_gate_and_only_those_below_the_directory() {
+    let service = Service::make(100, 200).await;
+    let (media, menu) = (service.home.path().join("media"), b"%PDF-1.7 what there is to eat");
+    for folder in ["profile_pictures", "message_attachments"] {
+        std::fs::create_dir_all(media.join(folder)).expect("a folder");
+    }
+    let write = |path: &str, bytes: &[u8]| std::fs::write(media.join(path), bytes).expect("a file");
+    write("profile_pictures/ann.jpg", &jpeg(300, 200));
+    write("profile_pictures/40.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>");
+    std::fs::write(service.home.path().join("outside.png"), jpeg(30, 20)).expect("a file");
+    std::os::unix::fs::symlink("../../outside.png", media.join("profile_pictures/60.png")).expect("a link");
+    write("message_attachments/menu.pdf", menu);
+
+    let target = Target::new().await;
+    let given = media.to_str().expect("a path").to_owned();
+    let summary = target.import(&service, &["--media", &given]);
+    assert!(summary.contains("Of the files, 2 came now and 0 before."), "{summary}");
+    assert!(summary.contains("1 x left out (user 40): "), "{summary}");
+    // One outside, and those that are not there: two pictures, and what came with four messages.
+    assert!(summary.contains("7 x left out (message "), "{summary}");
+    let again = target.import(&service, &["--media", &given]);
+    assert!(again.contains("Of the files, 0 came now and 2 before."), "{again}");
+
+    let server = target.serve().await;
+    let token = service.token("ann", "access");
+    let ask = async |path: String| http::call(server.next_address(), "GET", &path, Some(&token), None).await.json;
+    let picture = ask("/api/v1/auth/profile/".to_owned()).await["profile_picture"].clone();
+    let got = files::get(server.next_address(), &path_of(&picture), &[]).await;
+    assert_eq!((got.status, got.headers["content-type"].as_str()), (200, "image/jpeg"));
+    let talk = service.id(&["conversations", "1"]);
+    let messages = ask(format!("/api/v1/conversations/{talk}/messages/")).await;
+    let messages = messages.as_array().expect("messages");
+    let with_file = messages.iter().find(|message| message["attachment"].is_string()).expect("a message with a file");
+    assert_eq!(with_file["content"], "Crème brûlée");
+    let got = files::get(server.next_address(), &path_of(&with_file["attachment"]), &[]).await;
+    assert_eq!((got.status, got.body.as_slice()), (200, &menu[..]));
 }

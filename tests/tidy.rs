@@ -14,9 +14,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("main", &["app", "operator"]),
     ("lib", &["app", "http", "operator"]),
     // The operator's commands work on the store beside a running server.
-    ("operator", &["auth", "clock", "import", "store", "text"]),
-    // What comes from another service is brought into the shapes of this one: passwords, places, names.
-    ("import", &["auth", "matching", "store", "text"]),
+    ("operator", &["auth", "clock", "import", "media", "store", "text"]),
+    // What comes from another service is brought into the shapes of this one: passwords, places, names, files.
+    ("import", &["auth", "clock", "matching", "media", "ops", "store", "text"]),
     ("http", &["app", "auth", "limits", "media", "ops", "protocol", "socket", "text"]),
     ("socket", &["app", "feed", "hub", "limits", "ops", "protocol"]),
     // What a write has to tell is a Notice of the bus; which sockets must close is said in the hub's words.

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod files;
 mod journal;
 mod pairs;
 mod people;

@@ -197,7 +197,8 @@ async fn keep(mut ticket: Ticket, upload: Upload, wanted: Wanted) -> Result<Atta
     Ok(attachment)
 }
 
-fn ready(taken: Taken) -> Ready {
+/// What is written down of an upload that came through the gate.
+pub fn ready(taken: Taken) -> Ready {
     let count = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let of = |size: Size| taken.sizes.iter().find(|stored| stored.size == size).map_or(0, |stored| count(stored.bytes));
     Ready {
@@ -218,7 +219,7 @@ fn ready(taken: Taken) -> Ready {
 }
 
 /// A name that nobody can guess: 128 random bits.
-fn new_name() -> Result<String> {
+pub fn new_name() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Error::internal)?;
     Ok(Base64UrlUnpadded::encode_string(&bytes))
@@ -230,7 +231,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// What is kept of the name that the sender gives a file: its last part, in plain characters.
-fn file_name(given: &str) -> String {
+pub fn file_name(given: &str) -> String {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String =
         last.chars().filter(|char| text::clean("name", char.encode_utf8(&mut [0; 4]), 1, false).is_ok()).collect();

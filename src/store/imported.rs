@@ -4,11 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Conn, Tx, json_list, on, run, search};
 use crate::error::Result;
-use crate::model::{ConversationId, Micros};
+use crate::model::{ConversationId, FileId, Micros, UserId};
 use crate::text;
 
 /// Where an import keeps how far it is.
@@ -254,6 +254,34 @@ pub async fn conversations(tx: &mut Conn, all: &[NewConversation], members: &[Ne
 /// Keeps where files were.
 pub async fn files(tx: &mut Conn, files: &[NewFile]) -> Result<u64> {
     insert(tx, "imported_files", &[("kind", TEXT), ("subject", INT), ("path", TEXT)], files).await
+}
+
+/// A file that an imported row names.
+#[derive(Debug, FromRow)]
+pub struct FileRow {
+    /// `profile` or `message`.
+    pub kind: String,
+    /// The user, or the message.
+    pub subject: i64,
+    /// Below the media directory of the service.
+    pub path: String,
+    /// The user, or the author of the message.
+    pub owner: UserId,
+}
+
+/// The next of the files that imported rows name, behind one of them.
+pub async fn files_after(conn: &mut Conn, (kind, subject): &(String, i64), most: i64) -> Result<Vec<FileRow>> {
+    const SQL: &str = "SELECT i.kind, i.subject, i.path, COALESCE(m.sender_id, i.subject) AS owner \
+        FROM imported_files i LEFT JOIN messages m ON i.kind = 'message' AND m.id = i.subject \
+        WHERE i.kind > $1 OR (i.kind = $1 AND i.subject > $2) ORDER BY i.kind, i.subject LIMIT $3";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(kind).bind(subject).bind(most).fetch_all(c))?)
+}
+
+/// A file belongs to a message, unless that was deleted meanwhile.
+pub async fn attach(tx: &mut Conn, message: i64, file: FileId) -> Result<()> {
+    const SQL: &str = "UPDATE messages SET file_id = $2 WHERE id = $1 AND deleted_at IS NULL";
+    run!(tx, sqlx::query(SQL).bind(message).bind(file))?;
+    Ok(())
 }
 
 /// Conversations as far as their messages came: the head of each, and how far each member has read.

@@ -124,10 +124,13 @@ impl Target {
     }
 
     fn settings(&self) -> Pairs {
-        match &self.database {
-            Source::File(_) => Vec::new(),
-            Source::Url(url) => vec![("database-url".to_owned(), url.clone())],
+        // One place for all nodes.
+        let media = format!("file://{}", self.home.path().join("media").display());
+        let mut settings = vec![("media-url".to_owned(), media)];
+        if let Source::Url(url) = &self.database {
+            settings.push(("database-url".to_owned(), url.clone()));
         }
+        settings
     }
 
     /// The command that imports.

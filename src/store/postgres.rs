@@ -257,8 +257,9 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
     use crate::error::{Error, ErrorCode};
     let busy = |text| Some(Error::new(ErrorCode::Busy, text));
     match error.code() {
-        // Not serialisable, deadlock, unique violation: somebody else was faster.
-        "40001" | "40P01" | "23505" => Some(Error::overtaken()),
+        // Not serialisable, deadlock, unique violation: somebody else was faster. Or this process slept, and the server
+        // rolled back what it had begun.
+        "40001" | "40P01" | "23505" | "25P03" => Some(Error::overtaken()),
         "53100" => {
             outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));
             busy(sentence!("disk-full"))

@@ -1,6 +1,5 @@
 //! Pictures that move: read frame by frame and written anew as GIF, with one or two frames in memory at a time.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -10,10 +9,7 @@ use super::codecs::{self, Writing};
 use super::gate::failed;
 use super::header::{Format, Header};
 use super::pixels::Pixels;
-use super::{GIF, Kind, Limits, Refused, Size, Taken, picture};
-
-/// How thoroughly colours are chosen for a frame with more than 256 of them, from 1 to 30, the fastest.
-const SPEED: i32 = 10;
+use super::{GIF, Kind, Limits, Refused, Size, Taken, colours, picture};
 
 /// Reads and writes all frames, and one that stands still as the small size.
 pub(super) fn make(upload: &Path, into: &Path, header: &Header, limits: &Limits) -> Result<Taken, Refused> {
@@ -123,7 +119,7 @@ impl Frames {
         let mut numbers = vec![0; usize::from(across) * usize::from(down)];
         self.decoder.read_into_buffer(&mut numbers).map_err(|_| Refused::Broken)?;
         let (palette, transparent) =
-            used_colours(&mut numbers, self.decoder.palette().map_err(|_| Refused::Broken)?, transparent);
+            colours::used(&mut numbers, self.decoder.palette().map_err(|_| Refused::Broken)?, transparent);
         let (width, height) = (across.min(self.width.saturating_sub(left)), down.min(self.height.saturating_sub(top)));
         if (width, height) != (across, down) {
             let rows = numbers.chunks_exact(usize::from(across).max(1)).take(usize::from(height));
@@ -134,32 +130,6 @@ impl Frames {
         frame.buffer = numbers.into();
         Ok(Some(frame))
     }
-}
-
-/// Renumbers pixels to a table of just the colours that they use, in the order of the colours: so the table, which may
-/// hold any bytes, says nothing more than the pixels do.
-fn used_colours(numbers: &mut [u8], palette: &[u8], transparent: Option<u8>) -> (Vec<u8>, Option<u8>) {
-    let mut used = [false; 256];
-    numbers.iter().for_each(|number| used[usize::from(*number)] = true);
-    let colour = |number: u8| {
-        let begin = usize::from(number) * 3;
-        palette.get(begin..begin + 3).map_or([0; 3], |colour| [colour[0], colour[1], colour[2]])
-    };
-    let seen = (0..=u8::MAX).filter(|number| used[usize::from(*number)] && Some(*number) != transparent);
-    let colours: Vec<[u8; 3]> = seen.map(colour).collect::<BTreeSet<_>>().into_iter().collect();
-    // Where it is used, it comes last, so there is a number left for it.
-    let clear = transparent.filter(|number| used[usize::from(*number)]).map(|_| colours.len().min(255) as u8);
-    let mut anew = [0; 256];
-    for number in 0..=u8::MAX {
-        let place = colours.binary_search(&colour(number)).unwrap_or(0).min(255) as u8;
-        anew[usize::from(number)] = clear.filter(|_| Some(number) == transparent).unwrap_or(place);
-    }
-    numbers.iter_mut().for_each(|number| *number = anew[usize::from(*number)]);
-    let mut palette = colours.concat();
-    if clear.is_some() || palette.is_empty() {
-        palette.extend([0; 3]);
-    }
-    (palette, clear)
 }
 
 /// Draws a frame on a canvas in which it lies.
@@ -202,10 +172,9 @@ fn webp(upload: &Path, header: &Header, out: &mut Writing) -> Result<Pixels, Ref
         let whole = Area { left: 0, top: 0, right: width, bottom: height };
         // An opaque one is drawn over the one before, and only where it differs; others replace it.
         let area = if transparent { whole } else { changed(&before, &now, width).unwrap_or(whole) };
-        let mut part = area.cut(&now, width);
-        let (across, down) = (area.right - area.left, area.bottom - area.top);
-        let mut frame = Frame::from_rgba_speed(across, down, &mut part, SPEED);
+        let mut frame = colours::chosen(&area.cut(&now, width));
         (frame.left, frame.top) = (area.left, area.top);
+        (frame.width, frame.height) = (area.right - area.left, area.bottom - area.top);
         frame.delay = u16::try_from((duration + 5) / 10).unwrap_or(u16::MAX);
         frame.dispose = if transparent { DisposalMethod::Background } else { DisposalMethod::Keep };
         encoder.write_frame(&frame).map_err(unwritten)?;

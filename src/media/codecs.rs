@@ -23,6 +23,8 @@ use super::{Refused, Size, Stored};
 const QUALITY: u8 = 85;
 /// Most scans of a progressive JPEG; those that people make have about ten, and each costs a walk over the picture.
 const SCANS: usize = 50;
+/// Longest Exif of a WebP that is asked how to turn the picture.
+const EXIF_BYTES: usize = 1024 * 1024;
 /// Most memory of a PNG's decoder besides the pixels: a few rows.
 const PNG_BYTES: usize = 4 * 1024 * 1024;
 
@@ -59,7 +61,8 @@ fn oriented(exif: Option<&[u8]>) -> Orientation {
 fn jpeg(upload: &Path, header: &Header) -> Result<(Pixels, Orientation), Refused> {
     let bytes = read(upload, header)?;
     let (width, height) = (header.width as usize, header.height as usize);
-    // Strict: it fills up what is missing of a broken one otherwise.
+    // Strict: it fills up what is missing of a broken one otherwise. One that was given an end in the middle of its data
+    // is filled up nevertheless, with grey, as browsers do.
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(width)
@@ -119,7 +122,8 @@ fn webp(upload: &Path, header: &Header) -> Result<(Pixels, Orientation), Refused
 
 /// A decoder that sees what the header saw, and no byte more.
 pub(super) fn webp_decoder(upload: &Path, header: &Header) -> Result<WebPDecoder<Cursor<Vec<u8>>>, Refused> {
-    let decoder = WebPDecoder::new(Cursor::new(read(upload, header)?)).map_err(broken)?;
+    let mut decoder = WebPDecoder::new(Cursor::new(read(upload, header)?)).map_err(broken)?;
+    decoder.set_memory_limit(EXIF_BYTES);
     if decoder.dimensions() != (header.width, header.height) {
         return Err(Refused::Broken);
     }

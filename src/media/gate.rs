@@ -34,7 +34,12 @@ impl Gate {
         let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
         let units = u32::try_from(limits.memory() / UNIT).unwrap_or(u32::MAX).clamp(1, most);
         let memory = Semaphore::new(units as usize);
-        Gate { limits, places: Arc::new(Semaphore::new(at_once.max(1))), units, memory: Arc::new(memory) }
+        Gate {
+            limits,
+            places: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
+            units,
+            memory: Arc::new(memory),
+        }
     }
 
     /// Takes an upload in, as [`take`] does, on a thread for work that blocks. It waits for a place, and a picture for
@@ -153,4 +158,25 @@ pub(super) fn failed(cause: io::Error) -> Refused {
 
 pub(super) fn hexadecimal(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_decoder_that_panics_refuses_its_upload() {
+        assert_eq!(blocking::<()>(|| panic!("index out of bounds")).await, Err(Refused::Broken));
+        assert_eq!(blocking(|| Ok(1)).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn no_picture_asks_for_more_memory_than_there_is() {
+        let limits = Limits { bytes: 1, side: 1, pixels: 255, frames: 1, animation: 1 };
+        let gate = Gate::new(limits, 0);
+        // Less than a unit, and a place for one.
+        assert_eq!((gate.units, gate.places.available_permits()), (1, 1));
+        let gate = Gate::new(Limits { pixels: u64::MAX, ..limits }, usize::MAX);
+        assert_eq!(gate.units as usize, gate.memory.available_permits());
+    }
 }

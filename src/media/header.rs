@@ -181,7 +181,8 @@ fn jpeg<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
         return None;
     }
     let pixels = width * height;
-    let mut memory = pixels * if sampling.len() == 1 { 1 } else { 3 } + walk.bytes;
+    // The file too is kept meanwhile, and what it tells besides its pixels once more.
+    let mut memory = pixels * if sampling.len() == 1 { 1 } else { 3 } + walk.at + (walk.at - coded);
     // Where not everything of a pixel comes at once, the coefficients of the whole picture are kept until the end, two
     // bytes for each. Blocks are padded at the edges.
     if progressive || usize::from(first_scan?) != sampling.len() {
@@ -356,12 +357,12 @@ fn webp<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
         return None;
     }
     let pixels = u64::from(width) * u64::from(height);
-    // In four bytes for a pixel: a frame, the canvas, what is read from it, that with clear pixels or opaque ones, the
-    // one before, and the first. Lossy pictures have their brightness and colours besides, in one and a half, and their
-    // opacity, which is decoded as a picture of its own.
-    let memory = walk.bytes
+    // In four bytes for a pixel: a frame, the canvas, what is read from it, that with clear pixels or opaque ones, a
+    // copy for the choice of colours, the one before, and the first. Lossy pictures have their brightness and colours
+    // besides, in one and a half, and their opacity, which is decoded as a picture of its own.
+    let memory = end
         + match (found.animated, found.lossless, found.transparent) {
-            (true, ..) => pixels * 28,
+            (true, ..) => pixels * 32,
             (false, true, true) => pixels * 4,
             (false, true, false) => pixels * 7,
             (false, false, true) => pixels * 11,

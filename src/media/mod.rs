@@ -15,6 +15,7 @@ pub mod spool;
 
 mod animation;
 mod codecs;
+mod colours;
 mod header;
 mod picture;
 mod pixels;

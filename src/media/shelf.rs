@@ -14,7 +14,9 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{
+    BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
+};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
@@ -33,6 +35,11 @@ const PART_OF_FILE: usize = 256 << 10;
 const PART_OF_OBJECT: usize = 5 << 20;
 /// Objects that are written at once, each with one part in memory.
 const WRITING: usize = 8;
+
+/// How long a bucket may say nothing.
+const SILENT: Duration = Duration::from_secs(20);
+/// How often, and for how long, something is tried again with a bucket that has a moment of weakness.
+const AGAIN: (usize, Duration) = (3, Duration::from_secs(10));
 
 /// The shelf.
 pub struct Shelf {
@@ -112,7 +119,12 @@ impl Shelf {
         // Fails where somebody has chosen one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let bucket = url.host_str().filter(|name| !name.is_empty()).ok_or("it names no bucket")?;
-        let mut builder = AmazonS3Builder::new().with_bucket_name(bucket).with_region("us-east-1");
+        // A file may take as long as its reader does, so only silence ends it.
+        let options = ClientOptions::new().with_timeout_disabled().with_read_timeout(SILENT);
+        let (max_retries, retry_timeout) = AGAIN;
+        let retry = RetryConfig { max_retries, retry_timeout, backoff: BackoffConfig::default() };
+        let mut builder = AmazonS3Builder::new().with_client_options(options).with_retry(retry);
+        builder = builder.with_bucket_name(bucket).with_region("us-east-1");
         if let Some(secret) = url.password() {
             builder = builder.with_access_key_id(decoded(url.username())?).with_secret_access_key(decoded(secret)?);
         }
@@ -243,7 +255,14 @@ fn failed(cause: object_store::Error) -> Error {
         }
         inner = error.source();
     }
-    Error::internal(cause)
+    match cause {
+        // A directory does not say so; a bucket that does not answer, or says that it cannot, may be well again soon.
+        object_store::Error::Generic { store: "S3", .. } => {
+            tracing::warn!(%cause, "the bucket of the files does not do what it was asked");
+            Error::busy()
+        }
+        cause => Error::internal(cause),
+    }
 }
 
 impl fmt::Debug for Shelf {

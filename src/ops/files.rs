@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,6 +28,10 @@ use crate::text;
 
 /// Longest name that a file keeps, in characters.
 const FILE_NAME_MAX: usize = 150;
+/// How often it is said in all that a file is there, while the database is busy.
+const DECLARED: u32 = 5;
+/// The pause after the first time; it grows with each.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Microseconds in a second.
 const SECOND: Micros = 1_000_000;
 
@@ -180,21 +185,37 @@ async fn keep(mut ticket: Ticket, upload: Upload, wanted: Wanted) -> Result<Atta
     }
     drop(upload);
     planted::fail_at("upload_kept");
-    let (ready, file, owner) = (ready(taken), ticket.file, ticket.owner);
-    let attachment = retried(|| async {
-        let mut tx = app.store.begin().await?;
-        accounts::lock(&mut tx, &[owner]).await?;
-        // What is kept of a picture may be more than what came.
-        within_quota(&app, &mut tx, owner, file, ready.bytes).await?;
-        // Begun anew under the same key, or its owner is gone.
-        let finished = files::finish(&mut tx, file, &ready, app.now()).await?.ok_or_else(Error::busy)?;
-        app.commit(tx, Vec::new()).await?;
-        Ok(finished)
-    });
-    let attachment = attachment.await?;
+    let ready = ready(taken);
+    let mut tries = 1;
+    let attachment = loop {
+        match declare(&ticket, &ready).await {
+            // All of it is here; so a database that has much to do is not a reason to have it sent again.
+            Err(error) if error.code == ErrorCode::Busy && tries < DECLARED => {
+                tokio::time::sleep(PAUSE * tries).await;
+                tries += 1;
+            }
+            declared => break declared?,
+        }
+    };
     ticket.finished = true;
     planted::fail_at("upload_ready");
-    Ok(attachment)
+    // Begun anew under the same key, or its owner is gone.
+    attachment.ok_or_else(Error::busy)
+}
+
+/// Says that a file is there; none where it was given up meanwhile.
+async fn declare(ticket: &Ticket, ready: &Ready) -> Result<Option<Attachment>> {
+    let Ticket { app, owner, file, .. } = ticket;
+    retried(|| async {
+        let mut tx = app.store.begin().await?;
+        accounts::lock(&mut tx, &[*owner]).await?;
+        // What is kept of a picture may be more than what came.
+        within_quota(app, &mut tx, *owner, *file, ready.bytes).await?;
+        let finished = files::finish(&mut tx, *file, ready, app.now()).await?;
+        app.commit(tx, Vec::new()).await?;
+        Ok(finished)
+    })
+    .await
 }
 
 /// What is written down of an upload that came through the gate.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::support::files::{get, jpeg, path_of};
 use super::support::server::PASSWORD;
-use super::support::{Client, Server, in_time};
+use super::support::{Client, Server, http, in_time};
 use super::{send, two_who_talk};
 
 /// The status with which a path is answered, by any of the nodes.
@@ -233,6 +233,8 @@ async fn s45_bytes_come_in_ranges_and_under_headers_that_keep_them_quiet() {
     }
     let same = get(server.next_address(), &path, &[("If-None-Match", &tag)]).await;
     assert_eq!((same.status, same.body.len(), &same.headers["etag"]), (304, 0, &tag));
+    let head = http::call(server.next_address(), "HEAD", &path, None, None).await;
+    assert_eq!((head.status, head.headers["content-length"].as_str(), head.body.as_str()), (200, "100000", ""));
     let part = get(server.next_address(), &path, &[("Range", "bytes=5-5"), ("If-Range", &tag)]).await;
     assert_eq!((part.status, part.body), (206, vec![5]));
     let picture = ann.upload("q?name=evil.html", &jpeg(300, 200)).await;

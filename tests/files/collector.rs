@@ -40,6 +40,39 @@ async fn a_file_that_nobody_uses_goes_and_one_that_is_used_stays() {
     .await;
 }
 
+/// It is collected as soon as nothing refers to it, and sent at the same moment, on whichever node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_sent_as_it_is_about_to_go_stays_or_was_refused() {
+    let server = Server::start(&[("media-collect-ms", "1"), ("media-unused-s", "0")]).await;
+    let (mut ann, mut bob, id) = super::two_who_talk(&server).await;
+    let (mut sent, mut refused) = (Vec::new(), 0);
+    for round in 0..1000 {
+        if sent.len() == 10 {
+            break;
+        }
+        let file = ann.upload(&format!("r{round}"), b"quick").await["id"].clone();
+        let message = ann.say("message.send", json!({ "conversation": id, "text": "", "attachment": file })).await;
+        let reply = ann.reply(message).await;
+        if reply["ok"] == true {
+            sent.push(file);
+        } else {
+            assert_eq!(reply["error"]["code"], "not_found", "{reply}");
+            refused += 1;
+        }
+    }
+    assert!(!sent.is_empty(), "all {refused} were collected before they were sent, so nothing was shown");
+    // Rounds go by.
+    let last = ann.upload("last", b"nobody's").await["id"].clone();
+    in_time("a round", async { while ann.link(&last).await.is_some() {} }).await;
+    for file in &sent {
+        let path = bob.path(file).await;
+        let answer = get(server.next_address(), &path, &[]).await;
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"quick"[..]), "{file} was sent, and went");
+    }
+    agree(&server).await;
+    assert_eq!(objects(&server).len(), sent.len());
+}
+
 /// Brings a file, however often it takes; it is used at once, so that it is not collected.
 async fn bring(client: &mut Client, key: &str, bytes: &[u8]) {
     in_time(&format!("the file {key} to be taken"), async {

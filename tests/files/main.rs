@@ -7,6 +7,7 @@
 mod support;
 
 mod access;
+mod bucket;
 mod collector;
 mod hostile;
 #[path = "../media_gate/make.rs"]

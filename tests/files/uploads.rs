@@ -173,6 +173,29 @@ async fn an_upload_that_stops_or_breaks_off_leaves_nothing_and_can_be_begun_agai
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_never_held_in_memory() {
+    const EACH: usize = 5 << 20;
+    let server = Server::start(&[]).await;
+    let mut accounts = Vec::new();
+    for name in ["ann", "bob", "cem", "dora", "eve", "fay", "gil", "hana", "ivo", "jan"] {
+        accounts.push(server.account(name).await);
+    }
+    let bytes: std::sync::Arc<Vec<u8>> = std::sync::Arc::new((0..EACH).map(|place| (place * 31 / 7) as u8).collect());
+    let before = server.memory_kib();
+    let uploads: Vec<_> = (0..50)
+        .map(|number| {
+            let (address, token, bytes) = (server.next_address(), accounts[number % 10].access.clone(), bytes.clone());
+            tokio::spawn(async move { put(address, &token, &format!("m{number}"), &[], &bytes).await.status })
+        })
+        .collect();
+    for upload in uploads {
+        assert_eq!(upload.await.expect("it ran"), 201);
+    }
+    let more = server.memory_kib().saturating_sub(before) / 1024;
+    assert!(more < 100, "250 MiB that came at once took {more} MiB of memory");
+}
+
 /// A picture of a profile.
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_of_a_profile_are_seen_in_their_order() {

@@ -7,6 +7,7 @@
     reason = "a story that cannot go on fails, loudly and where it stands"
 )]
 
+pub mod bucket;
 pub mod by_hand;
 pub mod certificates;
 pub mod checker;

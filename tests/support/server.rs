@@ -90,7 +90,9 @@ impl Server {
             all.push(("database-url".to_owned(), url.clone()));
             all.push(("redis-url".to_owned(), shared.redis.url()));
             // One place for the bytes of files, as for their rows.
-            all.push(("media-url".to_owned(), format!("file://{}", home.path().join("media").display())));
+            if !all.iter().any(|(name, _)| name == "media-url") {
+                all.push(("media-url".to_owned(), format!("file://{}", home.path().join("media").display())));
+            }
             database = Source::Url(url);
         }
         let launches = (0..set_up.nodes()).map(|node| {

@@ -107,8 +107,9 @@ impl Username {
 
 /// The key under which a user name is found, however it was typed.
 pub fn username_key(text: &str) -> String {
-    // Upper case first, so that letters with two lower-case forms (ß and ss, ς and σ) come together.
-    let upper: String = text.nfkc().flat_map(char::to_uppercase).collect();
+    // Through the upper case, so that letters with two lower-case forms (ß and ss, ς and σ) come together; and to it from
+    // the lower case, since ẞ is one of its own.
+    let upper: String = text.nfkc().flat_map(char::to_lowercase).flat_map(char::to_uppercase).collect();
     upper.chars().flat_map(char::to_lowercase).map(one_sigma).nfkc().collect()
 }
 
@@ -238,9 +239,14 @@ mod tests {
 
     #[test]
     fn s38_names_that_differ_only_in_form_are_one() {
-        for (one, other) in
-            [("Ann", "aNN"), ("ﬁona", "fiona"), ("Zoe\u{308}", "ZOË"), ("Straße", "STRASSE"), ("Ｎora", "nora")]
-        {
+        for (one, other) in [
+            ("Ann", "aNN"),
+            ("ﬁona", "fiona"),
+            ("Zoe\u{308}", "ZOË"),
+            ("Straße", "STRASSE"),
+            ("STRAẞE", "strasse"),
+            ("Ｎora", "nora"),
+        ] {
             let key = |name| Username::new(name).expect(name).key;
             assert_eq!(key(one), key(other));
             assert_eq!(username_key(one), username_key(other));

@@ -14,6 +14,8 @@ use support::{Client, Server};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+/// Those who wait for their turn are not read from, and must not be taken for gone on a machine with much to do.
+const PATIENT: &[(&str, &str)] = &[("ping-ms", "200000"), ("silent-ms", "600000")];
 /// Users of a tournament, in which everybody meets everybody once: n(n-1)/2 races.
 const USERS: usize = 46;
 
@@ -86,7 +88,7 @@ fn ok(reply: &Value) -> &Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn likes_at_the_same_instant_make_one_match() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(PATIENT).await;
     let sides = sides(&server, USERS).await;
     let sides = tournament(sides, |mut one, mut other| async move {
         let (a, b) = (one.user, other.user);
@@ -123,7 +125,7 @@ async fn likes_at_the_same_instant_make_one_match() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_word_from_both_sides_makes_one_conversation() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(PATIENT).await;
     let sides = sides(&server, USERS).await;
     let sides = tournament(sides, |mut one, mut other| async move {
         let (a, b) = (one.user, other.user);
@@ -165,7 +167,7 @@ async fn first_word(side: &mut Side, with: i64) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_crosses_an_acknowledged_block() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(PATIENT).await;
     let database = Arc::new(Mutex::new(server.database().reader().await));
     let sides = sides(&server, USERS).await;
     let sides = tournament(sides, move |mut one, mut other| {
@@ -221,7 +223,7 @@ async fn block_while_the_other_sends(one: &mut Side, other: &mut Side, database:
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_leaver_stands_after_the_leaving() {
     const GROUPS: usize = 500;
-    let server = Server::start(&[]).await;
+    let server = Server::start(PATIENT).await;
     let mut database = server.database().reader().await;
     let mut owner = server.user("owner").await;
     let mut leaver = Side::new(&server, "leaver").await;
@@ -259,7 +261,7 @@ async fn nothing_of_a_leaver_stands_after_the_leaving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refreshes_at_the_same_instant_have_one_successor() {
     const ROUNDS: usize = 300;
-    let server = Server::start(&[]).await;
+    let server = Server::start(PATIENT).await;
     let mut sockets = vec![server.user("ann").await];
     for _ in 1..4 {
         let another = sockets[0].second_socket().await;
@@ -293,7 +295,7 @@ async fn refreshes_at_the_same_instant_have_one_successor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_opens_while_things_happen_misses_nothing() {
     const OPENED: usize = 150;
-    let server = Server::start(&[("sockets-per-user", "0")]).await;
+    let server = Server::start(&[PATIENT, &[("sockets-per-user", "0")]].concat()).await;
     let mut ann = server.user("ann").await;
     let bob = server.user("bob").await;
     let opened = ann.command("conversation.open", json!({ "user": bob.user })).await;

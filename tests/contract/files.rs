@@ -156,6 +156,13 @@ async fn row_post_api_v1_conversations_id_messages_attachment_errors() {
     must(&answer, 400, r#"{"attachment":["<text>"]}"#);
     let long = Part { name: "other", file: None, content: &[b'x'; 3 << 20] };
     assert_eq!(ann.multipart("POST", &path, &[said("x"), long]).await.status, 413);
+    // Two files of half that size and a bit, and one that nobody asked for, there and where no file is taken at all.
+    let half = vec![b'x'; 50_001];
+    let answer = ann.multipart("POST", &path, &[said("x"), attached(&half), attached(&half)]).await;
+    must(&answer, 400, r#"{"attachment":["<text>"]}"#);
+    let other = Part { file: Some(("a", "b/c")), ..long };
+    assert_eq!(ann.multipart("POST", &path, &[said("x"), other]).await.status, 413);
+    assert_eq!(ann.multipart("PATCH", "/api/v1/matching/preferences/", &[other]).await.status, 413);
     // The head of a part that does not end.
     let (media, _) = multipart(&[]);
     let endless = [b"--between-the-parts-of-a-story\r\nX: ".as_slice(), &vec![b'y'; 1 << 20]].concat();

@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
+use hyper::body::Bytes;
 use serde_json::{Map, Value};
 use warp::Buf;
 use warp::http::header::CONTENT_TYPE;
@@ -83,13 +84,17 @@ impl Body {
     {
         let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if kind == "multipart/form-data" {
+        if kind == "multipart/form-data" && takes.iter().any(Field::is_file) {
             return parts::take((config, spool), media, takes, body).await;
         }
         // A body gets as long as a head.
         let body = read(body, config.body_max, ms(config.header_ms)).await?;
         match kind.as_str() {
             _ if body.is_empty() => Ok(Body::default()),
+            "multipart/form-data" => {
+                let whole = stream::iter([Ok::<_, warp::Error>(Bytes::from(body))]);
+                parts::take((config, spool), media, takes, whole).await
+            }
             "application/json" => Ok(Body { values: from_json(&body)?.into_iter().collect(), ..Body::default() }),
             "application/x-www-form-urlencoded" => {
                 let values = pairs(&body).into_iter().map(|(name, value)| (name, Value::String(value))).collect();
@@ -151,33 +156,5 @@ pub(super) fn python_type(value: &Value) -> &'static str {
 
 /// `a=b&c=d`, as in a form or a query.
 pub(super) fn pairs(text: &[u8]) -> Vec<(String, String)> {
-    let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
-    let decoded = pairs.map(|pair| {
-        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
-            Some(at) => (&pair[..at], &pair[at + 1..]),
-            None => (pair, &pair[..0]),
-        };
-        (percent_decoded(name), percent_decoded(value))
-    });
-    decoded.collect()
-}
-
-fn percent_decoded(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match (first, escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-                continue;
-            }
-            (b'+', _) => bytes.push(b' '),
-            (other, _) => bytes.push(*other),
-        }
-        rest = tail;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    url::form_urlencoded::parse(text).into_owned().collect()
 }

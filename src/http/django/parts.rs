@@ -19,7 +19,7 @@ use super::form::Field;
 use crate::app::App;
 use crate::config::{Config, ms};
 use crate::error::{Error, Result as Done};
-use crate::media::spool::Upload;
+use crate::media::spool::{Bounds, Upload};
 use crate::media::{Spool, Wanted};
 use crate::model::{Actor, Attachment};
 use crate::ops::files::{self, Coming};
@@ -80,25 +80,25 @@ where
     let body = by_turns(stream::iter([first]).chain(body), &unread);
     let mut parts = Multipart::new(body, boundary);
     let reading = async {
-        let mut left = config.body_max;
+        let (mut left, mut left_of_files) = (config.body_max, config.upload_max);
         for _ in 0..PARTS {
             let next = tokio::time::timeout(idle, parts.next_field()).await.map_err(|_| late())?;
             let Some(part) = next.map_err(|cause| fault(&cause))? else { return Ok(()) };
             unread.store(0, Ordering::Relaxed);
             let name = part.name().unwrap_or_default().to_owned();
+            let is_wanted = takes.iter().any(|field| field.is_file() && field.name == name);
             match part.file_name().map(str::to_owned) {
-                None => {
-                    let text = text(config.body_max, part, &mut left, &unread).await?;
-                    told.values.push((name, Value::String(text)));
+                Some(file) if is_wanted => {
+                    let bounds = files::bounds(config, Some(left_of_files));
+                    let file = brought((bounds, spool), part, file, &unread).await;
+                    let file = file.map_err(|error| in_field(&name, error))?;
+                    left_of_files -= file.bytes;
+                    told.files.push((name, Arc::new(file)));
                 }
-                Some(file) => {
-                    let wanted = takes.iter().any(|field| field.is_file() && field.name == name);
-                    let file =
-                        brought((config, spool), part, file, &unread).await.map_err(|error| in_field(&name, error))?;
-                    // One that nobody asked for goes with this.
-                    if wanted {
-                        told.files.push((name, Arc::new(file)));
-                    }
+                // A file that nobody asked for takes no more room than what is none, and is not kept.
+                is_file => {
+                    let text = text(config.body_max, part, &mut left, &unread).await?;
+                    told.values.extend(is_file.is_none().then_some((name, Value::String(text))));
                 }
             }
         }
@@ -164,13 +164,13 @@ async fn text(
 }
 
 async fn brought(
-    (config, spool): (&Config, &Spool),
+    (bounds, spool): (Bounds, &Spool),
     part: multer::Field<'_>,
     name: String,
     unread: &AtomicUsize,
 ) -> Done<Brought> {
     let mut upload = files::spool(spool).await?;
     let pieces = pin!(part.inspect(|_| unread.store(0, Ordering::Relaxed)));
-    upload.take(pieces, files::bounds(config, None)).await?;
+    upload.take(pieces, bounds).await?;
     Ok(Brought { name, bytes: upload.bytes(), upload: Mutex::new(Some(upload)), taken: OnceCell::new() })
 }

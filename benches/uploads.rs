@@ -4,6 +4,9 @@
 //! most memory that the server had, and how long their messages took, against the same talk before. The demands: at
 //! most 200 MiB, and a p99 of at most twice that of idle. With `photos` each upload is a photograph of 12 megapixels,
 //! which is decoded and written anew in three sizes; otherwise it is a file that is kept as it came.
+//!
+//! Who uploads does so from a process of its own, with the lowest priority: it stands for other machines, whose work is
+//! not to be taken for the server's.
 #![expect(
     clippy::panic,
     clippy::print_stdout,
@@ -15,7 +18,9 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -31,6 +36,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+/// What the process is told that uploads.
+const UPLOAD: &str = "upload-to";
 /// Who uploads.
 const CLIENTS: usize = 50;
 /// How long an upload is, about, in bytes.
@@ -51,6 +58,11 @@ const SETTINGS: &[(&str, &str)] = &[("commands-per-s", "0"), ("files-per-user", 
 #[tokio::main]
 async fn main() {
     let asked: Vec<String> = std::env::args().skip(1).collect();
+    if let [what, address, uploads, file] = &asked[..]
+        && what == UPLOAD
+    {
+        return upload_all(address.parse().unwrap(), uploads.parse().unwrap(), std::fs::read(file).unwrap()).await;
+    }
     let uploads: usize = asked.iter().find_map(|arg| arg.parse().ok()).unwrap_or(1000);
     let photos = asked.iter().any(|arg| arg == "photos");
     let server = Server::start_alone(Because::OfTheFile, SETTINGS).await;
@@ -60,30 +72,35 @@ async fn main() {
     for _ in 0..IDLE {
         idle.push(said(&mut ann, &mut bob, conversation).await);
     }
-    let mut tokens = Vec::new();
+    let mut tokens = String::new();
     for number in 0..CLIENTS {
-        tokens.push(server.account(&format!("u{number}")).await.access);
+        tokens.push_str(&server.account(&format!("u{number}")).await.access);
+        tokens.push('\n');
     }
-    let body = Arc::new(if photos { photo() } else { noise() });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("upload");
+    let body = if photos { photo() } else { noise() };
+    std::fs::write(&file, &body).unwrap();
     println!("{uploads} uploads of {:.1} MB from {CLIENTS} clients", body.len() as f64 / 1e6);
 
-    let (begun, left) = (Instant::now(), Arc::new(AtomicUsize::new(uploads)));
-    let mut uploading = JoinSet::new();
-    for token in tokens {
-        let (address, body, left) = (server.next_address(), Arc::clone(&body), Arc::clone(&left));
-        uploading.spawn(async move {
-            while let Ok(number) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
-                upload(address, &token, number, &body).await;
-            }
-        });
-    }
+    let begun = Instant::now();
+    let mut uploading = Command::new("nice")
+        .args(["-n", "19"])
+        .arg(std::env::current_exe().unwrap())
+        .args([UPLOAD, &server.next_address().to_string(), &uploads.to_string()])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    uploading.stdin.take().unwrap().write_all(tokens.as_bytes()).unwrap();
     let mut busy = Vec::new();
-    while !uploading.is_empty() {
+    let ended = loop {
         busy.push(said(&mut ann, &mut bob, conversation).await);
-        while let Some(done) = uploading.try_join_next() {
-            done.unwrap();
+        if let Some(ended) = uploading.try_wait().unwrap() {
+            break ended;
         }
-    }
+    };
+    assert!(ended.success(), "the uploads: {ended}");
     let took = begun.elapsed();
     println!("all there after {:.1} s, {:.1} a second", took.as_secs_f64(), uploads as f64 / took.as_secs_f64());
     let memory = most_memory(server.nodes[0].pid());
@@ -93,6 +110,23 @@ async fn main() {
     println!("beside the uploads: p50 {busy50:?}, p99 {busy99:?}, of {}", busy.len());
     let times = busy99.as_secs_f64() / idle99.as_secs_f64();
     println!("p99 {times:.1} times that of idle; demand: at most {TIMES} times: {}", met(times <= TIMES));
+}
+
+/// Uploads a body so many times, for all whose tokens are read from standard input.
+async fn upload_all(address: SocketAddr, uploads: usize, body: Vec<u8>) {
+    let (body, left) = (Arc::new(body), Arc::new(AtomicUsize::new(uploads)));
+    let mut uploading = JoinSet::new();
+    for token in std::io::stdin().lines() {
+        let (token, body, left) = (token.unwrap(), Arc::clone(&body), Arc::clone(&left));
+        uploading.spawn(async move {
+            while let Ok(number) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+                upload(address, &token, number, &body).await;
+            }
+        });
+    }
+    while let Some(done) = uploading.join_next().await {
+        done.unwrap();
+    }
 }
 
 fn met(demand: bool) -> &'static str {

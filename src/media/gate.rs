@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::{AcquireError, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::header::{Format, Header};
 use super::voice::{self, Voice};
+use super::workers::{Panicked, Workers};
 use super::{BYTES, Kind, Limits, Refused, Size, Stored, Taken, Wanted, picture};
 
 /// The unit in which the memory for pixels is given out, in bytes.
@@ -22,63 +23,56 @@ const UNIT: u64 = 1024;
 #[derive(Debug)]
 pub struct Gate {
     limits: Limits,
-    places: Arc<Semaphore>,
+    decoders: Workers,
     units: u32,
     memory: Arc<Semaphore>,
 }
 
 impl Gate {
-    /// A gate with room for so many uploads at work.
-    pub fn new(limits: Limits, at_once: usize) -> Gate {
+    /// A gate at which so many uploads are at work at once.
+    ///
+    /// # Errors
+    /// A sentence: the system gives no threads.
+    pub fn open(limits: Limits, decoders: usize) -> Result<Gate, String> {
         // They are asked for as u32, and tokio counts no further than this.
         let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
         let units = u32::try_from(limits.memory() / UNIT).unwrap_or(u32::MAX).clamp(1, most);
-        let memory = Semaphore::new(units as usize);
-        Gate {
-            limits,
-            places: Arc::new(Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS))),
-            units,
-            memory: Arc::new(memory),
-        }
+        let memory = Arc::new(Semaphore::new(units as usize));
+        Ok(Gate { limits, decoders: Workers::start("decoder", decoders, 100)?, units, memory })
     }
 
-    /// Takes an upload in, as [`take`] does, on a thread for work that blocks. It waits for a place, and a picture for
-    /// the memory that its header shows it to need. Both are held until the work is over, even if this future is
-    /// dropped meanwhile. A decoder that panics refuses the upload.
+    /// Takes an upload in, as [`take`] does, on a thread of the gate. A picture waits for the memory that its header
+    /// shows it to need, and holds it until the work is over, even if this future is dropped meanwhile. A decoder that
+    /// panics refuses the upload.
     ///
     /// # Errors
     /// Why it does not come in.
     pub async fn take(&self, upload: PathBuf, into: PathBuf, wanted: Wanted) -> Result<Taken, Refused> {
         let limits = self.limits;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(closed)?;
-        let (found, upload, place) =
-            blocking(move || look(&upload, wanted, &limits).map(|found| (found, upload, place))).await?;
+        let (found, upload) = self.work(move || look(&upload, wanted, &limits).map(|found| (found, upload))).await?;
         let units = match &found {
             // The last unit of all may be a part of one.
             Found::Picture(header) => u32::try_from(header.memory.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units),
             Found::Voice(_) | Found::Other => 0,
         };
-        let memory = Arc::clone(&self.memory).acquire_many_owned(units).await.map_err(closed)?;
-        blocking(move || {
-            let _held = (place, memory);
+        let memory = Arc::clone(&self.memory).acquire_many_owned(units).await;
+        let memory = memory.map_err(|_| Refused::Failed("the gate is closed".to_owned()))?;
+        self.work(move || {
+            let _held = memory;
             make(&upload, &into, &found, &limits)
         })
         .await
     }
-}
 
-fn closed(_: AcquireError) -> Refused {
-    Refused::Failed("the gate is closed".to_owned())
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refused> + Send + 'static) -> Result<T, Refused> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|ended| {
-        if ended.is_panic() {
+    async fn work<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Refused> {
+        self.decoders.run(job).await.unwrap_or_else(|Panicked| {
             tracing::warn!("a decoder panicked; its upload was refused");
-            return Err(Refused::Broken);
-        }
-        Err(Refused::Failed("the server is going away".to_owned()))
-    })
+            Err(Refused::Broken)
+        })
+    }
 }
 
 /// Takes an upload in: says what it is, and puts what is to be kept of a picture into the folder `into`. What is kept
@@ -166,17 +160,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_decoder_that_panics_refuses_its_upload() {
-        assert_eq!(blocking::<()>(|| panic!("index out of bounds")).await, Err(Refused::Broken));
-        assert_eq!(blocking(|| Ok(1)).await, Ok(1));
+        let limits = Limits { bytes: 1, side: 1, pixels: 255, frames: 1, animation: 1 };
+        let gate = Gate::open(limits, 1).expect("a gate");
+        assert_eq!(gate.work::<()>(|| panic!("index out of bounds")).await, Err(Refused::Broken));
+        assert_eq!(gate.work(|| Ok(1)).await, Ok(1));
     }
 
-    #[tokio::test]
-    async fn no_picture_asks_for_more_memory_than_there_is() {
+    #[test]
+    fn no_picture_asks_for_more_memory_than_there_is() {
         let limits = Limits { bytes: 1, side: 1, pixels: 255, frames: 1, animation: 1 };
-        let gate = Gate::new(limits, 0);
-        // Less than a unit, and a place for one.
-        assert_eq!((gate.units, gate.places.available_permits()), (1, 1));
-        let gate = Gate::new(Limits { pixels: u64::MAX, ..limits }, usize::MAX);
+        // Less than a unit.
+        assert_eq!(Gate::open(limits, 0).expect("a gate").units, 1);
+        let gate = Gate::open(Limits { pixels: u64::MAX, ..limits }, 1).expect("a gate");
         assert_eq!(gate.units as usize, gate.memory.available_permits());
     }
 }

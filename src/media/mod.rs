@@ -20,11 +20,12 @@ mod header;
 mod picture;
 mod pixels;
 mod voice;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 
 use crate::catalogue::Sentence;
 use crate::config::Config;
@@ -35,6 +36,10 @@ pub use gate::Gate;
 pub use links::Links;
 pub use shelf::Shelf;
 pub use spool::Spool;
+pub use workers::Workers;
+
+/// Threads that write uploads to the disk: one has work for more than the share of the disk that uploads may have.
+const WRITERS: usize = 1;
 
 /// All that has to do with bytes, as the server has it.
 #[derive(Debug)]
@@ -49,6 +54,8 @@ pub struct Media {
     pub links: Links,
     /// Places for uploads that come at once.
     pub uploads: Arc<Semaphore>,
+    /// Held by the upload whose row is written now: so a message waits for one of them at most.
+    pub turn: Mutex<()>,
     bell: Notify,
 }
 
@@ -58,12 +65,16 @@ impl Media {
     /// # Errors
     /// A sentence that says what to do.
     pub fn open(config: &Config, key: &str) -> Result<Media, String> {
+        let writers = Arc::new(Workers::start("upload", WRITERS, config.upload_disk_share)?);
+        let shelf = Shelf::open(config, Arc::clone(&writers))?;
+        let (incoming, lasts) = shelf.incoming();
         Ok(Media {
-            gate: Gate::new(Limits::new(config, config.upload_max), config.image_decoders),
-            spool: Spool::open(&config.data_dir.join("uploads"))?,
-            shelf: Shelf::open(config)?,
+            gate: Gate::open(Limits::new(config, config.upload_max), config.image_decoders)?,
+            spool: Spool::open(incoming, lasts, writers)?,
+            shelf,
             links: Links::new(key, config.link_s),
             uploads: Arc::new(Semaphore::new(config.uploads.max(1))),
+            turn: Mutex::new(()),
             bell: Notify::new(),
         })
     }

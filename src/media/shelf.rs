@@ -22,18 +22,19 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::Size;
 use super::spool::{failed as cannot_read, make_private, untouched};
+use super::{Size, Workers};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Micros;
 use crate::sentence;
 
-/// Bytes that are written to a directory at once.
-const PART_OF_FILE: usize = 256 << 10;
-/// Bytes that are sent to S3 at once: no part but the last of an object may be smaller.
-const PART_OF_OBJECT: usize = 5 << 20;
-/// Objects that are written at once, each with one part in memory.
+/// The folder of a directory in which uploads lie until they are kept.
+const INCOMING: &str = "incoming";
+/// Bytes that are copied at once: to S3, no part but the last of an object may be smaller.
+const PART: usize = 5 << 20;
+/// Objects that are sent to S3 at once, each with one part in memory. Into a directory they go one after the other, so
+/// that the disk, which the database may need, has little to do at a time.
 const WRITING: usize = 8;
 
 /// How long a bucket may say nothing.
@@ -46,7 +47,9 @@ pub struct Shelf {
     store: Arc<dyn ObjectStore>,
     /// The directory, if it is one.
     folder: Option<PathBuf>,
-    part: usize,
+    incoming: PathBuf,
+    writers: Arc<Workers>,
+    /// Places for those who write there at once.
     writing: Semaphore,
 }
 
@@ -89,75 +92,74 @@ impl Shelf {
     ///
     /// # Errors
     /// A sentence that says what to do.
-    pub fn open(config: &Config) -> std::result::Result<Shelf, String> {
+    pub fn open(config: &Config, writers: Arc<Workers>) -> std::result::Result<Shelf, String> {
+        let (store, folder) = Shelf::named(config)?;
+        let incoming = folder.as_ref().map_or_else(|| config.data_dir.join("uploads"), |folder| folder.join(INCOMING));
+        let writing = Semaphore::new(if folder.is_some() { 1 } else { WRITING });
+        Ok(Shelf { store, folder, incoming, writers, writing })
+    }
+
+    fn named(config: &Config) -> std::result::Result<(Arc<dyn ObjectStore>, Option<PathBuf>), String> {
         if config.media_url.is_empty() {
-            return Shelf::in_folder(&config.data_dir.join("media"));
+            return Shelf::in_folder(config.data_dir.join("media"));
         }
         let url = Url::parse(&config.media_url).map_err(|cause| format!("--media-url: {cause}"))?;
         match url.scheme() {
             "file" => {
                 let folder = url.to_file_path().map_err(|()| "--media-url: no such directory can be".to_owned())?;
-                Shelf::in_folder(&folder)
+                Shelf::in_folder(folder)
             }
-            "s3" => Shelf::in_bucket(&url).map_err(|cause| format!("--media-url: {cause}")),
+            "s3" => Ok((in_bucket(&url).map_err(|cause| format!("--media-url: {cause}"))?, None)),
             _ => Err("--media-url: a URL begins with file:/// or s3://".to_owned()),
         }
     }
 
-    fn in_folder(folder: &FilePath) -> std::result::Result<Shelf, String> {
+    fn in_folder(folder: PathBuf) -> std::result::Result<(Arc<dyn ObjectStore>, Option<PathBuf>), String> {
         let shown = folder.display();
-        make_private(folder).map_err(|cause| format!("cannot make the media directory {shown}: {cause}"))?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|cause| format!("{shown}: {cause}"))?;
+        make_private(&folder).map_err(|cause| format!("cannot make the media directory {shown}: {cause}"))?;
+        let store = LocalFileSystem::new_with_prefix(&folder).map_err(|cause| format!("{shown}: {cause}"))?;
         // Synced, since the database will say that it is there.
-        let store = Arc::new(store.with_fsync(true));
-        let (folder, part) = (Some(folder.to_owned()), PART_OF_FILE);
-        Ok(Shelf { store, folder, part, writing: Semaphore::new(WRITING) })
+        Ok((Arc::new(store.with_fsync(true)), Some(folder)))
     }
 
-    /// `s3://key:secret@bucket/folder?region=…&endpoint=…`; without a key, by the role of the machine.
-    fn in_bucket(url: &Url) -> std::result::Result<Shelf, String> {
-        // Fails where somebody has chosen one already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let bucket = url.host_str().filter(|name| !name.is_empty()).ok_or("it names no bucket")?;
-        // A file may take as long as its reader does, so only silence ends it.
-        let options = ClientOptions::new().with_timeout_disabled().with_read_timeout(SILENT);
-        let (max_retries, retry_timeout) = AGAIN;
-        let retry = RetryConfig { max_retries, retry_timeout, backoff: BackoffConfig::default() };
-        let mut builder = AmazonS3Builder::new().with_client_options(options).with_retry(retry);
-        builder = builder.with_bucket_name(bucket).with_region("us-east-1");
-        if let Some(secret) = url.password() {
-            builder = builder.with_access_key_id(decoded(url.username())?).with_secret_access_key(decoded(secret)?);
-        }
-        for (name, value) in url.query_pairs() {
-            builder = match &*name {
-                "region" => builder.with_region(value),
-                "endpoint" => builder.with_allow_http(value.starts_with("http://")).with_endpoint(value),
-                "virtual_hosted" => builder.with_config(AmazonS3ConfigKey::VirtualHostedStyleRequest, value),
-                _ => return Err(format!("it may have region, endpoint and virtual_hosted, and not {name}")),
-            };
-        }
-        let store = builder.build().map_err(|cause| cause.to_string())?;
-        let prefix = Path::from_url_path(url.path()).map_err(|cause| cause.to_string())?;
-        let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, prefix));
-        Ok(Shelf { store, folder: None, part: PART_OF_OBJECT, writing: Semaphore::new(WRITING) })
+    /// Where uploads lie until they are put here, and whether they are kept as they lie there.
+    pub(super) fn incoming(&self) -> (PathBuf, bool) {
+        (self.incoming.clone(), self.folder.is_some())
     }
 
-    /// Puts a size of a file there, from a file of this machine.
+    /// Puts a size of a file there. What came into the directory itself is moved; what lies elsewhere is copied.
     pub async fn put(&self, name: &str, size: Size, from: &FilePath) -> Result<()> {
-        let _writing = self.writing.acquire().await.map_err(Error::internal)?;
         let to = place(name, size)?;
+        let inside = self.folder.as_ref().and_then(|folder| from.strip_prefix(folder).ok()?.to_str());
+        match inside {
+            Some(inside) => self.take_over(from, &Path::parse(inside).map_err(Error::internal)?, &to).await,
+            None => self.copy(from, &to).await,
+        }
+    }
+
+    async fn take_over(&self, file: &FilePath, from: &Path, to: &Path) -> Result<()> {
+        let file = file.to_owned();
+        // Synced, since the database will say that it is there; the store sees to the rest.
+        let synced = self.writers.run(move || std::fs::File::open(file)?.sync_all());
+        synced.await.map_err(Error::internal)?.map_err(cannot_read)?;
+        let _writing = self.writing.acquire().await.map_err(Error::internal)?;
+        self.store.rename(from, to).await.map_err(failed)
+    }
+
+    async fn copy(&self, from: &FilePath, to: &Path) -> Result<()> {
+        let _writing = self.writing.acquire().await.map_err(Error::internal)?;
         let mut file = File::open(from).await.map_err(cannot_read)?;
-        let first = part(&mut file, self.part).await?;
-        if first.len() < self.part {
-            self.store.put(&to, first.into()).await.map_err(failed)?;
+        let first = part(&mut file).await?;
+        if first.len() < PART {
+            self.store.put(to, first.into()).await.map_err(failed)?;
             return Ok(());
         }
-        let mut upload = self.store.put_multipart(&to).await.map_err(failed)?;
+        let mut upload = self.store.put_multipart(to).await.map_err(failed)?;
         let mut next = first;
         let written = async {
             while !next.is_empty() {
                 upload.put_part(PutPayload::from(next)).await.map_err(failed)?;
-                next = part(&mut file, self.part).await?;
+                next = part(&mut file).await?;
             }
             upload.complete().await.map_err(failed)
         };
@@ -207,9 +209,9 @@ impl Shelf {
     /// The names of all that is there, each as often as it has sizes, with when it was put there.
     pub(super) fn names(&self) -> BoxStream<'static, Result<(String, Micros)>> {
         let named = |found: object_store::ObjectMeta| async move {
-            let name =
-                found.location.filename().and_then(|name| name.rsplit_once('.')).map(|(name, _)| name.to_owned());
-            Ok(name.map(|name| (name, found.last_modified.timestamp_micros())))
+            let comes = found.location.as_ref().starts_with(&format!("{INCOMING}/"));
+            let name = found.location.filename().filter(|_| !comes).and_then(|name| name.rsplit_once('.'));
+            Ok(name.map(|(name, _)| name.to_owned()).map(|name| (name, found.last_modified.timestamp_micros())))
         };
         self.store.list(None).map_err(failed).try_filter_map(named).boxed()
     }
@@ -232,10 +234,37 @@ impl Shelf {
     }
 }
 
-/// The next bytes of a file, so many unless it ends before.
-async fn part(file: &mut File, most: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(most);
-    file.take(most as u64).read_to_end(&mut bytes).await.map_err(cannot_read)?;
+/// `s3://key:secret@bucket/folder?region=…&endpoint=…`; without a key, by the role of the machine.
+fn in_bucket(url: &Url) -> std::result::Result<Arc<dyn ObjectStore>, String> {
+    // Fails where somebody has chosen one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let bucket = url.host_str().filter(|name| !name.is_empty()).ok_or("it names no bucket")?;
+    // A file may take as long as its reader does, so only silence ends it.
+    let options = ClientOptions::new().with_timeout_disabled().with_read_timeout(SILENT);
+    let (max_retries, retry_timeout) = AGAIN;
+    let retry = RetryConfig { max_retries, retry_timeout, backoff: BackoffConfig::default() };
+    let mut builder = AmazonS3Builder::new().with_client_options(options).with_retry(retry);
+    builder = builder.with_bucket_name(bucket).with_region("us-east-1");
+    if let Some(secret) = url.password() {
+        builder = builder.with_access_key_id(decoded(url.username())?).with_secret_access_key(decoded(secret)?);
+    }
+    for (name, value) in url.query_pairs() {
+        builder = match &*name {
+            "region" => builder.with_region(value),
+            "endpoint" => builder.with_allow_http(value.starts_with("http://")).with_endpoint(value),
+            "virtual_hosted" => builder.with_config(AmazonS3ConfigKey::VirtualHostedStyleRequest, value),
+            _ => return Err(format!("it may have region, endpoint and virtual_hosted, and not {name}")),
+        };
+    }
+    let store = builder.build().map_err(|cause| cause.to_string())?;
+    let prefix = Path::from_url_path(url.path()).map_err(|cause| cause.to_string())?;
+    Ok(Arc::new(PrefixStore::new(store, prefix)))
+}
+
+/// The next bytes of a file, as many as are copied at once unless it ends before.
+async fn part(file: &mut File) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(PART);
+    file.take(PART as u64).read_to_end(&mut bytes).await.map_err(cannot_read)?;
     Ok(bytes)
 }
 

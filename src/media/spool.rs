@@ -1,24 +1,30 @@
 //! An upload on its way: a folder of its own, into which the body goes as it comes, and the gate puts what it makes of
 //! it. Never a whole file in memory. The folder goes with the upload, and after a crash by its age.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use hyper::body::Buf;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::workers::Workers;
 use crate::error::{Error, ErrorCode, Result};
 use crate::sentence;
+
+/// Bytes that are written at once.
+const PART: usize = 256 << 10;
 
 /// Where uploads lie while they come.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
+    lasts: bool,
+    writers: Arc<Workers>,
 }
 
 /// How much an upload may bring, and how long it may take.
@@ -36,27 +42,31 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Upload {
     folder: PathBuf,
-    file: File,
+    file: Arc<File>,
     bytes: u64,
+    lasts: bool,
+    writers: Arc<Workers>,
 }
 
 impl Spool {
-    /// Makes the folder, if it is not there.
+    /// Makes the folder, if it is not there. Where what lies in it will be kept, `lasts`, it is written through to the
+    /// disk as it comes: so the disk, which the database needs too, never has much of it to write at once.
     ///
     /// # Errors
     /// A sentence that says what to do.
-    pub fn open(folder: &Path) -> std::result::Result<Spool, String> {
-        make_private(folder).map_err(|cause| format!("cannot make {}: {cause}", folder.display()))?;
-        Ok(Spool { folder: folder.to_owned() })
+    pub fn open(folder: PathBuf, lasts: bool, writers: Arc<Workers>) -> std::result::Result<Spool, String> {
+        make_private(&folder).map_err(|cause| format!("cannot make {}: {cause}", folder.display()))?;
+        Ok(Spool { folder, lasts, writers })
     }
 
     /// A place for an upload; nobody else knows its name.
     pub async fn begin(&self, name: &str) -> Result<Upload> {
         let folder = self.folder.join(name);
-        tokio::fs::create_dir(&folder).await.map_err(failed)?;
-        let file = File::create(folder.join("upload")).await;
+        std::fs::create_dir(&folder).map_err(failed)?;
+        let file = File::create(folder.join("upload"));
         let file = file.inspect_err(|_| drop(std::fs::remove_dir_all(&folder))).map_err(failed)?;
-        Ok(Upload { folder, file, bytes: 0 })
+        let (lasts, writers) = (self.lasts, Arc::clone(&self.writers));
+        Ok(Upload { folder, file: Arc::new(file), bytes: 0, lasts, writers })
     }
 
     /// Removes what processes left behind that ended in the middle: whatever nobody has touched for so long.
@@ -113,15 +123,38 @@ impl Upload {
         let mut body = pin!(body);
         let end = Instant::now() + bounds.whole;
         let late = |_| Error::field("file", sentence!("body-late"));
-        while let Some(part) = timeout_at(end, timeout(bounds.idle, body.next())).await.map_err(late)?.map_err(late)? {
-            let mut part = part.map_err(|_| Error::field("file", sentence!("body-broken")))?;
-            self.bytes += part.remaining() as u64;
+        let mut part = Vec::with_capacity(PART);
+        while let Some(piece) = timeout_at(end, timeout(bounds.idle, body.next())).await.map_err(late)?.map_err(late)? {
+            let mut piece = piece.map_err(|_| Error::field("file", sentence!("body-broken")))?;
+            self.bytes += piece.remaining() as u64;
             if self.bytes > bounds.bytes {
                 return Err(too_heavy(bounds.bytes));
             }
-            self.file.write_all_buf(&mut part).await.map_err(failed)?;
+            while piece.has_remaining() {
+                let next = piece.chunk();
+                part.extend_from_slice(next);
+                let length = next.len();
+                piece.advance(length);
+            }
+            if part.len() >= PART {
+                part = self.write(part).await?;
+            }
         }
-        self.file.flush().await.map_err(failed)
+        self.write(part).await.map(drop)
+    }
+
+    /// Writes a part on a thread for that, and gives its memory back, empty. Whoever sends waits meanwhile.
+    async fn write(&self, mut part: Vec<u8>) -> Result<Vec<u8>> {
+        let (file, lasts) = (Arc::clone(&self.file), self.lasts);
+        let written = self.writers.run(move || {
+            (&*file).write_all(&part)?;
+            if lasts {
+                file.sync_data()?;
+            }
+            part.clear();
+            Ok(part)
+        });
+        written.await.map_err(Error::internal)?.map_err(failed)
     }
 
     /// How much came so far.

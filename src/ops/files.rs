@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::config::{Config, ms};
@@ -73,6 +74,7 @@ impl Drop for Ticket {
         }
         let (app, file) = (Arc::clone(&self.app), self.file);
         tokio::spawn(async move {
+            let _turn = turn(&app).await;
             let given_up = retried(|| async {
                 let mut tx = app.store.begin().await?;
                 files::give_up(&mut tx, file).await?;
@@ -104,6 +106,7 @@ pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begu
     let place = Arc::clone(&app.media.uploads).try_acquire_owned().map_err(|_| Error::busy())?;
     let file_name = file_name(name.as_deref().unwrap_or_default());
     let (name, bytes) = (new_name()?, i64::try_from(bytes.unwrap_or(most)).unwrap_or(i64::MAX));
+    let turn = turn(app).await?;
     let begun = retried(|| async {
         let mut tx = app.store.begin().await?;
         accounts::lock(&mut tx, &[actor.user]).await?;
@@ -122,13 +125,20 @@ pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begu
         app.commit(tx, Vec::new()).await?;
         Ok(Ok(file))
     });
-    Ok(match begun.await? {
+    let begun = begun.await;
+    drop(turn);
+    Ok(match begun? {
         Err(there) => Begun::There(there),
         Ok(file) => {
             let (app, owner) = (Arc::clone(app), actor.user);
             Begun::Now(Ticket { app, owner, file, name, finished: false, _place: place })
         }
     })
+}
+
+/// Waits until no other upload writes its row, as long as a query may take.
+async fn turn(app: &App) -> Result<MutexGuard<'_, ()>> {
+    timeout(ms(app.config.query_ms), app.media.turn.lock()).await.map_err(|_| Error::busy())
 }
 
 /// Refuses a file that would be one too many, or too many bytes, beside the others of its owner.
@@ -206,6 +216,7 @@ async fn keep(mut ticket: Ticket, upload: Upload, wanted: Wanted) -> Result<Atta
 /// Says that a file is there; none where it was given up meanwhile.
 async fn declare(ticket: &Ticket, ready: &Ready) -> Result<Option<Attachment>> {
     let Ticket { app, owner, file, .. } = ticket;
+    let _turn = turn(app).await?;
     retried(|| async {
         let mut tx = app.store.begin().await?;
         accounts::lock(&mut tx, &[*owner]).await?;

@@ -12,7 +12,7 @@ use crate::upload::{Upload, limits};
 #[tokio::test(flavor = "multi_thread")]
 async fn many_come_through_a_narrow_gate() {
     // Memory for one picture of 40,000 pixels at a time.
-    let gate = Arc::new(Gate::new(Limits { pixels: 40_000, ..limits() }, 3));
+    let gate = Arc::new(Gate::open(Limits { pixels: 40_000, ..limits() }, 3).expect("a gate"));
     let (picture, sound) = (make::png(&make::noise(200, 200)), crate::voices::opus(48_312));
     let mut tasks = tokio::task::JoinSet::new();
     for turn in 0..24 {
@@ -30,7 +30,7 @@ async fn many_come_through_a_narrow_gate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_gives_its_place_back() {
-    let gate = Gate::new(limits(), 1);
+    let gate = Gate::open(limits(), 1).expect("a gate");
     for _ in 0..5 {
         for bytes in [&b"no picture"[..], b"GIF89a broken", &make::claiming_png(60_000, 60_000, b"")] {
             let upload = Upload::of(bytes);
@@ -46,7 +46,7 @@ async fn a_refusal_gives_its_place_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_goes_away_leaves_the_place_taken_until_the_work_is_over() {
-    let gate = Arc::new(Gate::new(limits(), 1));
+    let gate = Arc::new(Gate::open(limits(), 1).expect("a gate"));
     let large = Upload::of(&make::png(&make::noise(1500, 1500)));
     let (path, into) = (large.path(), large.kept());
     // Until it has begun to write, and so is in the middle of its work.

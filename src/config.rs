@@ -208,8 +208,8 @@ settings! {
     uploads_per_user: i64 = "8", "uploads";
     /// Files that are coming at once; more are refused as busy.
     uploads: usize = "64", "uploads";
-    /// Most of the time in which uploads write to the disk, which the database may need; 100: whenever it is free.
-    upload_disk_share: u32 = "33", "percent";
+    /// How much of the time uploads may write to the disk, which the database may need; 100: always.
+    upload_disk_share: u32 = "10", "percent";
     /// How long an upload may bring nothing.
     upload_idle_ms: u64 = "10000", "milliseconds";
     /// Until when an upload must be there whole.

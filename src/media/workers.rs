@@ -4,12 +4,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 /// How much less of a busy processor they get than others, as `nice` counts: at 10 about a tenth.
 const NICE: i32 = 10;
+
+/// Longest rest between two jobs: on a slow disk uploads would else hardly go on.
+const REST_MAX: Duration = Duration::from_millis(25);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -25,8 +28,8 @@ pub struct Workers {
 pub struct Panicked;
 
 impl Workers {
-    /// Starts so many threads, or one. Each rests after a job until it was at work for no more than this share of the
-    /// time, in percent.
+    /// Starts so many threads, or one. After a job each rests until it was at work for no more than this share of the
+    /// time, in percent, but never for longer than 25 ms.
     ///
     /// # Errors
     /// A sentence: the system gives no thread.
@@ -46,7 +49,7 @@ impl Workers {
                     // That it panicked is seen by who waits for it; see `run`.
                     let _ = catch_unwind(AssertUnwindSafe(job));
                     if share < 100 {
-                        thread::sleep(begun.elapsed() * (100 - share) / share);
+                        thread::sleep((begun.elapsed() * (100 - share) / share).min(REST_MAX));
                     }
                 }
             };

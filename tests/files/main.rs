@@ -40,9 +40,11 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
-/// What is kept: the names of files, each with its size.
+/// What is kept: the names of files, each with its size. What is still coming is not.
 fn objects(server: &Server) -> Vec<String> {
-    let named = walk(&server.media_dir());
+    let folders = std::fs::read_dir(server.media_dir()).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let named: Vec<PathBuf> =
+        folders.filter(|folder| !folder.ends_with("incoming")).flat_map(|path| walk(&path)).collect();
     named.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
 }
 

@@ -167,16 +167,14 @@ async fn an_upload_that_stops_or_breaks_off_leaves_nothing_and_can_be_begun_agai
         }
     })
     .await;
-    for node in &server.nodes {
-        let left = std::fs::read_dir(node.launch.data.join("uploads")).expect("a folder").count();
-        assert_eq!(left, 0, "temporary files stayed");
-    }
+    let left = std::fs::read_dir(server.media_dir().join("incoming")).expect("a folder").count();
+    assert_eq!(left, 0, "temporary files stayed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_never_held_in_memory() {
     const EACH: usize = 5 << 20;
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[("upload-disk-share", "100")]).await;
     let mut accounts = Vec::new();
     for name in ["ann", "bob", "cem", "dora", "eve", "fay", "gil", "hana", "ivo", "jan"] {
         accounts.push(server.account(name).await);

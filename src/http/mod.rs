@@ -4,6 +4,7 @@
 pub mod address;
 pub mod django;
 mod files;
+mod hasty;
 pub mod operator;
 mod routes;
 mod upgrade;
@@ -34,6 +35,7 @@ use crate::auth::digest;
 use crate::config::ms;
 use crate::limits::{Permit, Prefix};
 use crate::metrics;
+use hasty::Hasty;
 
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
@@ -128,7 +130,8 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: IpAddr, permit
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)
         .max_buf_size(BUFFER);
-    let mut serving = std::pin::pin!(settings.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let stream = TokioIo::new(Hasty::new(stream, ms(server.app.config.write_ms)));
+    let mut serving = std::pin::pin!(settings.serve_connection(stream, service).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = server.draining.cancelled() => {

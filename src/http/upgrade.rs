@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -15,6 +14,7 @@ use warp::http::{HeaderMap, Request, StatusCode};
 use warp::reply::{Reply, Response};
 
 use super::django::detail;
+use super::hasty::Hasty;
 use super::{Client, PermitSlot, Server};
 use crate::catalogue::Language;
 use crate::metrics;
@@ -72,14 +72,14 @@ pub(super) fn answer(
     server.tasks.spawn(async move {
         // Fails when the client went before it read the answer.
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Hasty>>() else { return };
         let settings = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_BUFFER_MAX)
             .max_message_size(Some(app.config.frame_max))
             .max_frame_size(Some(app.config.frame_max));
-        let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        let (stream, read) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
         let line = Line::new(stream, MESSAGE_BYTES * app.config.frame_max + READ_BUFFER);
         let stream = WebSocketStream::from_partially_read(line, read, Role::Server, Some(settings)).await;
         // A task of its own, because this one would keep its room for the upgrade as long as the socket lives.

@@ -1,9 +1,12 @@
 //! Who may fetch a file, and until when.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use super::support::files::{get, jpeg, path_of};
 use super::support::server::PASSWORD;
+use super::support::setup::Because;
 use super::support::{Client, Server, http, in_time};
 use super::{send, two_who_talk};
 
@@ -257,4 +260,30 @@ async fn a_url_ends_by_itself() {
     assert_eq!(status(&server, &path).await, 404);
     // Another one is there.
     assert_ne!(ann.path(&file).await, path);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_nothing_of_a_file_is_let_go() {
+    const LONG: usize = 20 << 20;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let settings = [("operator-listen", free.to_string()), ("write-ms", "300".to_owned())];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let server = Server::start_alone(Because::OfTheProcess, &settings).await;
+    let mut ann = server.user("ann").await;
+    let file = ann.upload("1", &vec![b'x'; LONG]).await["id"].clone();
+    let path = ann.path(&file).await;
+    drop(ann);
+    let open = || async { http::call(free, "GET", "/metrics", None, None).await.body.contains("duet_connections 1\n") };
+    let socket = TcpSocket::new_v4().expect("a socket");
+    // What the system buffers of a connection must not be all of it.
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let mut reader = socket.connect(server.next_address()).await.expect("connect");
+    let asking = format!("GET {path} HTTP/1.1\r\nHost: duet\r\n\r\n");
+    reader.write_all(asking.as_bytes()).await.expect("ask");
+    in_time("a reader to be there", async { while !open().await {} }).await;
+    in_time("a reader who takes nothing to be let go", async { while open().await {} }).await;
+    let mut came = Vec::new();
+    // What was under way comes yet, or a reset.
+    let _ = reader.read_to_end(&mut came).await;
+    assert!(came.len() < LONG / 2, "{} bytes came", came.len());
 }

@@ -7,6 +7,7 @@
 mod support;
 
 mod access;
+mod browser;
 mod bucket;
 mod collector;
 mod hostile;

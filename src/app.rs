@@ -69,8 +69,8 @@ impl App {
         let old_key = store.old_key(feed.clock.now()).await?;
         let old_key = old_key.map(|(key, until)| OldKey { key: key.into(), until });
         let auth = Auth::open(&config)?.with_old_key(old_key);
-        let key = auth.derived_key("the URLs of files").map_err(|_| "the key cannot sign".to_owned())?;
-        let media = Media::open(&config, &key)?;
+        let keys = auth.derived_keys("the URLs of files").map_err(|_| "the key cannot sign".to_owned())?;
+        let media = Media::open(&config, &keys)?;
         let epoch = store.epoch().await?;
         let (gone_to, gone) = mpsc::channel(GONE);
         let nodes = Nodes::default();

@@ -1,6 +1,7 @@
 //! Who somebody is: signed tokens and hashed passwords. Knows no transport and no database.
 
 use std::fmt;
+use std::iter;
 use std::sync::{Arc, OnceLock};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -42,6 +43,7 @@ pub const SECOND: Micros = 1_000_000;
 /// What signs and verifies.
 pub struct Auth {
     signing: EncodingKey,
+    former: Option<EncodingKey>,
     verifying: Vec<DecodingKey>,
     /// That of the Django service whose users came here, for a while.
     old: Option<OldKey>,
@@ -141,10 +143,12 @@ impl Auth {
     pub fn open(config: &Config) -> std::result::Result<Auth, String> {
         let key = secret::settle(config)?;
         let mut verifying = vec![DecodingKey::from_secret(key.as_bytes())];
+        let mut former = None;
         let previous = config.previous_secret.expose();
         if !previous.is_empty() {
             secret::judge(previous, "previous_secret")?;
             verifying.push(DecodingKey::from_secret(previous.as_bytes()));
+            former = Some(EncodingKey::from_secret(previous.as_bytes()));
         }
         let mut validation = Validation::new(Algorithm::HS256);
         // Times are judged by the server's clock, below; the library would read its own.
@@ -154,6 +158,7 @@ impl Auth {
             .map_err(|cause| format!("argon2_memory_kib and argon2_passes cannot be used: {cause}"))?;
         Ok(Auth {
             signing: EncodingKey::from_secret(key.as_bytes()),
+            former,
             verifying,
             old: None,
             validation,
@@ -238,10 +243,13 @@ impl Auth {
         self.keyed_digest(&format!("origin of {account} at {place}"))
     }
 
-    /// A key for another purpose, which tells nothing of the one that it is made from.
-    pub fn derived_key(&self, purpose: &str) -> Result<String> {
-        let key = jsonwebtoken::crypto::sign(format!("key for {purpose}").as_bytes(), &self.signing, Algorithm::HS256);
-        key.map_err(Error::internal)
+    /// Keys for another purpose, which tell nothing of those that they are made from: the one to sign with, then that of
+    /// `previous_secret`, if there is one.
+    pub fn derived_keys(&self, purpose: &str) -> Result<Vec<String>> {
+        let said = format!("key for {purpose}");
+        let keys = iter::once(&self.signing).chain(&self.former);
+        let keys = keys.map(|key| jsonwebtoken::crypto::sign(said.as_bytes(), key, Algorithm::HS256));
+        keys.collect::<std::result::Result<_, _>>().map_err(Error::internal)
     }
 
     fn keyed_digest(&self, message: &str) -> Result<String> {

@@ -97,7 +97,7 @@ pub async fn import_django(config: &Config, what: &ImportDjango<'_>, progress: i
     let mut summary = import::run(&mut source, &target, &plan, &progress).await?;
     if let Some(directory) = what.media {
         // It signs nothing here.
-        let media = Media::open(config, "")?;
+        let media = Media::open(config, &[])?;
         summary.push_str(&import::files::run(&target, &media, directory, &progress).await?);
     }
     let kept = target.old_key(machine()).await?.map(|(_, until)| until);

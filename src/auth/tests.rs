@@ -132,6 +132,11 @@ fn s56_a_former_key_still_verifies_and_a_third_does_not() {
     assert_eq!(third.read(&token, TokenKind::Access, NOW), Err(TokenFault::Invalid));
     let token = new.sign(&claims(TokenKind::Access)).expect("signed");
     assert_eq!(old.read(&token, TokenKind::Access, NOW), Err(TokenFault::Invalid));
+    // So do the keys that are made of it.
+    let keys = |auth: &Auth| auth.derived_keys("a test").expect("keys");
+    assert_eq!((keys(&old).len(), keys(&new).len()), (1, 2));
+    assert_eq!(keys(&new)[1], keys(&old)[0]);
+    assert!(!keys(&new).contains(&keys(&third)[0]));
 }
 
 #[test]

@@ -15,7 +15,8 @@ const STEPS: i64 = 4;
 
 /// What signs URLs.
 pub struct Links {
-    key: EncodingKey,
+    /// The first signs. A URL may be of any: of the one before, or of one that other nodes have already.
+    keys: Vec<EncodingKey>,
     life_s: i64,
 }
 
@@ -33,9 +34,10 @@ pub struct Link<'a> {
 }
 
 impl Links {
-    /// With a key of their own.
-    pub fn new(key: &str, life_s: i64) -> Links {
-        Links { key: EncodingKey::from_secret(key.as_bytes()), life_s: life_s.max(1) }
+    /// With keys of their own.
+    pub fn new(keys: &[String], life_s: i64) -> Links {
+        let keys = keys.iter().map(|key| EncodingKey::from_secret(key.as_bytes()));
+        Links { keys: keys.collect(), life_s: life_s.max(1) }
     }
 
     /// When a URL that is made now ends, in seconds since 1970.
@@ -47,22 +49,25 @@ impl Links {
     /// Path and query of a URL.
     pub fn path(&self, link: &Link<'_>) -> Result<String> {
         let Link { name, size, reader, until } = link;
-        let signature = self.signature(link)?;
+        let key = self.keys.first().ok_or_else(|| Error::internal("there is no key for URLs"))?;
+        let signature = signature(link, key)?;
         Ok(format!("/media/{name}/{}?for={reader}&until={until}&sig={signature}", size.name()))
     }
 
     /// Whether a URL is one of ours, and good now.
-    pub fn judge(&self, link: &Link<'_>, signature: &str, now: Micros) -> bool {
-        let wanted = self.signature(link).unwrap_or_default();
-        let same: bool = wanted.as_bytes().ct_eq(signature.as_bytes()).into();
-        same && !wanted.is_empty() && link.until > now / SECOND
+    pub fn judge(&self, link: &Link<'_>, signed: &str, now: Micros) -> bool {
+        let is_by = |key: &EncodingKey| {
+            let wanted = signature(link, key).unwrap_or_default();
+            !wanted.is_empty() && bool::from(wanted.as_bytes().ct_eq(signed.as_bytes()))
+        };
+        self.keys.iter().any(is_by) && link.until > now / SECOND
     }
+}
 
-    fn signature(&self, link: &Link<'_>) -> Result<String> {
-        let Link { name, size, reader, until } = link;
-        let said = format!("{name}/{} for {reader} until {until}", size.name());
-        jsonwebtoken::crypto::sign(said.as_bytes(), &self.key, Algorithm::HS256).map_err(Error::internal)
-    }
+fn signature(link: &Link<'_>, key: &EncodingKey) -> Result<String> {
+    let Link { name, size, reader, until } = link;
+    let said = format!("{name}/{} for {reader} until {until}", size.name());
+    jsonwebtoken::crypto::sign(said.as_bytes(), key, Algorithm::HS256).map_err(Error::internal)
 }
 
 impl std::fmt::Debug for Links {
@@ -77,15 +82,16 @@ mod tests {
 
     const LINK: Link<'_> = Link { name: "AAAAAAAAAAAAAAAAAAAAAA", size: Size::Small, reader: UserId(7), until: 2000 };
 
-    fn signature(path: &str) -> &str {
-        path.rsplit_once("sig=").expect("signed").1
+    fn with(keys: &[&str]) -> Links {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        Links::new(&keys, 3600)
     }
 
     #[test]
     fn s45_nothing_of_a_url_can_be_changed() {
-        let links = Links::new("a key", 3600);
+        let links = with(&["a key"]);
         let path = links.path(&LINK).expect("a path");
-        let signature = signature(&path);
+        let signature = path.rsplit_once("sig=").expect("signed").1;
         let now = 1000 * SECOND;
         assert!(links.judge(&LINK, signature, now));
         for other in [
@@ -97,13 +103,14 @@ mod tests {
             assert!(!links.judge(&other, signature, now), "{other:?}");
         }
         assert!(!links.judge(&LINK, "", now) && !links.judge(&LINK, &signature[1..], now));
-        assert!(!Links::new("another key", 3600).judge(&LINK, signature, now));
+        assert!(!with(&["another key"]).judge(&LINK, signature, now) && !with(&[]).judge(&LINK, signature, now));
+        assert!(with(&["another key", "a key"]).judge(&LINK, signature, now), "the key before");
         assert!(!links.judge(&LINK, signature, 2000 * SECOND), "its time is over");
     }
 
     #[test]
     fn a_url_stays_the_same_for_a_while_and_never_lives_longer_than_it_may() {
-        let links = Links::new("a key", 3600);
+        let links = with(&["a key"]);
         assert_eq!(links.until(900 * SECOND), links.until(1799 * SECOND));
         for now in [0, 1, 899, 900, 12_345] {
             let life = links.until(now * SECOND) - now;

@@ -60,11 +60,11 @@ pub struct Media {
 }
 
 impl Media {
-    /// Puts the parts together. The key signs URLs, and nothing else.
+    /// Puts the parts together. The keys are for URLs, and nothing else: the first signs, all are good.
     ///
     /// # Errors
     /// A sentence that says what to do.
-    pub fn open(config: &Config, key: &str) -> Result<Media, String> {
+    pub fn open(config: &Config, keys: &[String]) -> Result<Media, String> {
         let writers = Arc::new(Workers::start("upload", WRITERS, config.upload_disk_share)?);
         let shelf = Shelf::open(config, Arc::clone(&writers))?;
         let (incoming, lasts) = shelf.incoming();
@@ -72,7 +72,7 @@ impl Media {
             gate: Gate::open(Limits::new(config, config.upload_max), config.image_decoders)?,
             spool: Spool::open(incoming, lasts, writers)?,
             shelf,
-            links: Links::new(key, config.link_s),
+            links: Links::new(keys, config.link_s),
             uploads: Arc::new(Semaphore::new(config.uploads.max(1))),
             turn: Mutex::new(()),
             bell: Notify::new(),

@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use image::imageops::{self, FilterType};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::metadata::Orientation;
 
 use super::codecs::{self, Writing};
 use super::header::{Format, Header};
-use super::pixels::{Opaque, Pixels, Seen, Weighted, turned_size, unweighted};
+use super::pixels::{Pixels, Seen, turned_size};
 use super::{JPEG, Kind, Limits, PNG, Refused, Size, Stored, Taken, animation};
 
-/// A picture this much larger than wanted, or more, is first made smaller by the mean of its pixels, which is fast and
-/// takes no memory; the rest is done well.
-const AT_ONCE: u32 = 2;
 /// The longest side from which the placeholder is made.
 const BLURRED: u32 = 48;
 
@@ -41,7 +39,7 @@ pub(super) fn make(upload: &Path, into: &Path, header: &Header, limits: &Limits)
     let mut pixels = pixels;
     for size in [Size::Medium, Size::Small] {
         if let Some(side) = size.side().filter(|_| size.is_kept(content_type, width, height)) {
-            pixels = smaller(pixels, side, transparent);
+            pixels = smaller(pixels, side)?;
             sizes.push(write(Seen { pixels: &pixels, turned }, size)?.0);
         }
     }
@@ -63,49 +61,50 @@ pub(super) fn still(pixels: Pixels, into: &Path, limits: &Limits) -> Result<(Opt
     let Some(side) = Size::Small.side().filter(|side| pixels.width.max(pixels.height) > *side) else {
         return Ok((None, placeholder(pixels, Orientation::NoTransforms)?));
     };
-    let pixels = smaller(pixels, side, true);
+    let pixels = smaller(pixels, side)?;
     let mut out = Writing::begin(into, Size::Small, limits.bytes)?;
     codecs::write_png(pixels.straight(), &mut out)?;
     let stored = out.end()?.0;
     Ok((Some(stored), placeholder(pixels, Orientation::NoTransforms)?))
 }
 
-/// Makes a picture smaller, so that its longest side is this long.
-fn smaller(mut pixels: Pixels, side: u32, transparent: bool) -> Pixels {
-    if pixels.width.max(pixels.height) > side * AT_ONCE {
-        // This frees the greater one.
-        pixels = resized(&pixels, side * AT_ONCE, transparent, None);
-    }
-    resized(&pixels, side, transparent, Some(FilterType::Lanczos3))
-}
-
-fn resized(pixels: &Pixels, side: u32, transparent: bool, filter: Option<FilterType>) -> Pixels {
+/// Makes a picture smaller, so that its longest side is this long. Colours are weighted by their opacity meanwhile, so
+/// that one that nobody sees does not shine through when pixels are mixed; in place, since the picture may be large.
+fn smaller(mut pixels: Pixels, side: u32) -> Result<Pixels, Refused> {
+    let (channels, pixel) = match pixels.channels {
+        1 => (1, PixelType::U8),
+        2 => (2, PixelType::U8x2),
+        3 => (3, PixelType::U8x3),
+        _ => (4, PixelType::U8x4),
+    };
     let longest = u64::from(pixels.width.max(pixels.height));
     let scaled = |length: u32| {
         let scaled = (u64::from(length) * u64::from(side) + longest / 2) / longest;
         u32::try_from(scaled).unwrap_or(side).clamp(1, side)
     };
-    let (width, height) = (scaled(pixels.width), scaled(pixels.height));
-    if transparent {
-        let seen = Weighted(pixels.straight());
-        let made = match filter {
-            Some(filter) => imageops::resize(&seen, width, height, filter),
-            None => imageops::thumbnail(&seen, width, height),
-        };
-        return Pixels { width, height, channels: 4, bytes: unweighted(made) };
+    let mut small = Image::new(scaled(pixels.width), scaled(pixels.height), pixel);
+    let weights = (channels % 2 == 0).then(MulDiv::new);
+    if let Some(weights) = &weights {
+        let mut large = Image::from_slice_u8(pixels.width, pixels.height, &mut pixels.bytes, pixel).map_err(failed)?;
+        weights.multiply_alpha_inplace(&mut large).map_err(failed)?;
     }
-    let seen = Opaque(pixels.straight());
-    let made = match filter {
-        Some(filter) => imageops::resize(&seen, width, height, filter),
-        None => imageops::thumbnail(&seen, width, height),
-    };
-    Pixels { width, height, channels: 3, bytes: made.into_raw() }
+    let large = ImageRef::new(pixels.width, pixels.height, &pixels.bytes, pixel).map_err(failed)?;
+    let well = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(false);
+    Resizer::new().resize(&large, &mut small, &well).map_err(failed)?;
+    if let Some(weights) = &weights {
+        weights.divide_alpha_inplace(&mut small).map_err(failed)?;
+    }
+    Ok(Pixels { width: small.width(), height: small.height(), channels, bytes: small.into_vec() })
+}
+
+fn failed(cause: impl std::fmt::Display) -> Refused {
+    Refused::Failed(cause.to_string())
 }
 
 /// A few characters from which a client draws a blurred picture while it waits for this one. Where something shines
 /// through, it does so on white.
 fn placeholder(pixels: Pixels, turned: Orientation) -> Result<String, Refused> {
-    let pixels = if pixels.width.max(pixels.height) > BLURRED { smaller(pixels, BLURRED, true) } else { pixels };
+    let pixels = if pixels.width.max(pixels.height) > BLURRED { smaller(pixels, BLURRED)? } else { pixels };
     let seen = Seen { pixels: &pixels, turned };
     let (width, height) = seen.size();
     let mut flat = Vec::with_capacity(width as usize * height as usize * 4);
@@ -115,5 +114,5 @@ fn placeholder(pixels: Pixels, turned: Orientation) -> Result<String, Refused> {
         flat.extend([on_white(red), on_white(green), on_white(blue), u8::MAX]);
     }
     let (across, down) = if width >= height { (4, 3) } else { (3, 4) };
-    blurhash::encode(across, down, width, height, &flat).map_err(|cause| Refused::Failed(cause.to_string()))
+    blurhash::encode(across, down, width, height, &flat).map_err(failed)
 }

@@ -1,7 +1,7 @@
 //! The pixels of a decoded picture, and how they are seen: turned as a camera said, without being copied.
 
 use image::metadata::Orientation;
-use image::{GenericImageView, ImageBuffer, Rgb, Rgba};
+use image::{GenericImageView, Rgb};
 
 /// A picture in memory: rows of pixels of one to four bytes each (grey, grey and opacity, colours, colours and
 /// opacity).
@@ -89,34 +89,4 @@ impl GenericImageView for Opaque<'_> {
         let [red, green, blue, _] = self.0.at(x, y);
         Rgb([red, green, blue])
     }
-}
-
-/// With opacity, by which the colours are weighted: so a colour that nobody sees does not shine through when pixels are
-/// mixed.
-pub(super) struct Weighted<'a>(pub(super) Seen<'a>);
-
-impl GenericImageView for Weighted<'_> {
-    type Pixel = Rgba<u8>;
-
-    fn dimensions(&self) -> (u32, u32) {
-        self.0.size()
-    }
-
-    fn get_pixel(&self, x: u32, y: u32) -> Rgba<u8> {
-        let [red, green, blue, opacity] = self.0.at(x, y);
-        let weighted = |colour: u8| ((u16::from(colour) * u16::from(opacity) + 127) / 255) as u8;
-        Rgba([weighted(red), weighted(green), weighted(blue), opacity])
-    }
-}
-
-/// Takes the weights away again.
-pub(super) fn unweighted(mut picture: ImageBuffer<Rgba<u8>, Vec<u8>>) -> Vec<u8> {
-    for Rgba([red, green, blue, opacity]) in picture.pixels_mut() {
-        let full = |colour: u8| match u16::from(*opacity) {
-            0 => 0,
-            opacity => ((u16::from(colour) * 255 + opacity / 2) / opacity).min(255) as u8,
-        };
-        (*red, *green, *blue) = (full(*red), full(*green), full(*blue));
-    }
-    picture.into_raw()
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// How much less of a busy processor they get than others, as `nice` counts: at 10 about a tenth.
-const NICE: i32 = 10;
+/// How much less of a busy processor they get than others, as `nice` counts: at 19, the most, about a seventieth.
+const NICE: i32 = 19;
 
 /// Longest rest between two jobs: on a slow disk uploads would else hardly go on.
 const REST_MAX: Duration = Duration::from_millis(25);

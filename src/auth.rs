@@ -15,18 +15,17 @@ use crate::catalogue::Sentence;
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Actor, Micros, SessionId, UserId};
+use crate::pool::{Manner, Pool};
 use crate::sentence;
 
 mod foreign;
 mod old;
-mod pool;
 mod secret;
 
 pub use foreign::{Kept, kept};
 pub use old::{OldKey, OldToken};
 
 use foreign::Foreign;
-use pool::Pool;
 
 /// How far ahead another node's clock may be when it dates a token, in seconds.
 const CLOCK_SKEW_S: i64 = 5;
@@ -164,7 +163,13 @@ impl Auth {
             validation,
             argon2: Argon2::new(Argon2Kind::Argon2id, Version::V0x13, params),
             nobody: Arc::new(OnceLock::new()),
-            pool: Pool::start(config.hash_workers, config.hash_queue)?,
+            pool: Pool::start(Manner {
+                name: "duet-hash",
+                threads: config.hash_workers,
+                queue: config.hash_queue,
+                gives_way: false,
+                share: 100,
+            })?,
             password_min: config.password_min,
             password_max: config.password_max,
         })
@@ -284,21 +289,20 @@ impl Auth {
         self.check_size(password)?;
         let (argon2, password, stored) = (self.argon2.clone(), password.to_owned(), stored.map(str::to_owned));
         let nobody = Arc::clone(&self.nobody);
-        self.pool
-            .run(move || {
-                let stored = stored.as_deref();
-                if let Some(foreign) = stored.and_then(Foreign::parse) {
-                    return foreign.verify(&password);
-                }
-                let ours = stored.and_then(|stored| PasswordHash::new(stored).ok());
-                let known = ours.is_some();
-                // Made at the first login of all, known or not, so that no later one differs. It also stands in where
-                // there is nothing that a password could belong to.
-                let nobody = nobody.get_or_init(|| hash(&argon2, "nobody has this password").unwrap_or_default());
-                let judged = ours.or_else(|| PasswordHash::new(nobody).ok());
-                judged.is_some_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok()) && known
-            })
-            .await
+        let judged = self.pool.run(move || {
+            let stored = stored.as_deref();
+            if let Some(foreign) = stored.and_then(Foreign::parse) {
+                return foreign.verify(&password);
+            }
+            let ours = stored.and_then(|stored| PasswordHash::new(stored).ok());
+            let known = ours.is_some();
+            // Made at the first login of all, known or not, so that no later one differs. It also stands in where
+            // there is nothing that a password could belong to.
+            let nobody = nobody.get_or_init(|| hash(&argon2, "nobody has this password").unwrap_or_default());
+            let judged = ours.or_else(|| PasswordHash::new(nobody).ok());
+            judged.is_some_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok()) && known
+        });
+        Ok(judged.await?)
     }
 
     fn check_size(&self, password: &str) -> Result<()> {

@@ -23,6 +23,7 @@ pub mod model;
 pub mod operator;
 pub mod ops;
 pub mod planted;
+pub mod pool;
 pub mod protocol;
 pub mod socket;
 pub mod store;

@@ -13,17 +13,19 @@ use tokio::sync::Semaphore;
 
 use super::header::{Format, Header};
 use super::voice::{self, Voice};
-use super::workers::{Panicked, Workers};
 use super::{BYTES, Kind, Limits, Refused, Size, Stored, Taken, Wanted, picture};
+use crate::pool::{Manner, Pool, Undone};
 
 /// The unit in which the memory for pixels is given out, in bytes.
 const UNIT: u64 = 1024;
+/// Uploads that may wait for a decoder: more than may come at once.
+const WAITING: usize = 4096;
 
 /// The gate with its guards: never more uploads at work, nor more memory for their pixels, than the settings say.
 #[derive(Debug)]
 pub struct Gate {
     limits: Limits,
-    decoders: Workers,
+    decoders: Pool,
     units: u32,
     memory: Arc<Semaphore>,
 }
@@ -38,7 +40,8 @@ impl Gate {
         let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
         let units = u32::try_from(limits.memory() / UNIT).unwrap_or(u32::MAX).clamp(1, most);
         let memory = Arc::new(Semaphore::new(units as usize));
-        Ok(Gate { limits, decoders: Workers::start("decoder", decoders, 100)?, units, memory })
+        let manner = Manner { name: "duet-decoder", threads: decoders, queue: WAITING, gives_way: true, share: 100 };
+        Ok(Gate { limits, decoders: Pool::start(manner)?, units, memory })
     }
 
     /// Takes an upload in, as [`take`] does, on a thread of the gate. A picture waits for the memory that its header
@@ -68,9 +71,12 @@ impl Gate {
         &self,
         job: impl FnOnce() -> Result<T, Refused> + Send + 'static,
     ) -> Result<T, Refused> {
-        self.decoders.run(job).await.unwrap_or_else(|Panicked| {
-            tracing::warn!("a decoder panicked; its upload was refused");
-            Err(Refused::Broken)
+        self.decoders.run(job).await.unwrap_or_else(|undone| match undone {
+            Undone::Panicked => {
+                tracing::warn!("a decoder panicked; its upload was refused");
+                Err(Refused::Broken)
+            }
+            Undone::Full => Err(Refused::Failed("too many uploads wait at the gate".to_owned())),
         })
     }
 }

@@ -20,7 +20,6 @@ mod header;
 mod picture;
 mod pixels;
 mod voice;
-mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,16 +29,16 @@ use tokio::sync::{Mutex, Notify, Semaphore};
 use crate::catalogue::Sentence;
 use crate::config::Config;
 use crate::error::Error;
+use crate::pool::{Manner, Pool};
 use crate::sentence;
 
 pub use gate::Gate;
 pub use links::Links;
 pub use shelf::Shelf;
 pub use spool::Spool;
-pub use workers::Workers;
 
-/// Threads that write uploads to the disk: one has work for more than the share of the disk that uploads may have.
-const WRITERS: usize = 1;
+/// Parts of uploads that may wait for their writer. An upload has one at a time.
+const PARTS: usize = 1024;
 
 /// All that has to do with bytes, as the server has it.
 #[derive(Debug)]
@@ -65,7 +64,14 @@ impl Media {
     /// # Errors
     /// A sentence that says what to do.
     pub fn open(config: &Config, keys: &[String]) -> Result<Media, String> {
-        let writers = Arc::new(Workers::start("upload", WRITERS, config.upload_disk_share)?);
+        // One has work for more than the share of the disk that uploads may have.
+        let writers = Arc::new(Pool::start(Manner {
+            name: "duet-upload",
+            threads: 1,
+            queue: PARTS,
+            gives_way: true,
+            share: config.upload_disk_share,
+        })?);
         let shelf = Shelf::open(config, Arc::clone(&writers))?;
         let (incoming, lasts) = shelf.incoming();
         Ok(Media {

@@ -22,11 +22,12 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::Size;
 use super::spool::{failed as cannot_read, make_private, untouched};
-use super::{Size, Workers};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::Micros;
+use crate::pool::Pool;
 use crate::sentence;
 
 /// The folder of a directory in which uploads lie until they are kept.
@@ -48,7 +49,7 @@ pub struct Shelf {
     /// The directory, if it is one.
     folder: Option<PathBuf>,
     incoming: PathBuf,
-    writers: Arc<Workers>,
+    writers: Arc<Pool>,
     /// Places for those who write there at once.
     writing: Semaphore,
 }
@@ -92,7 +93,7 @@ impl Shelf {
     ///
     /// # Errors
     /// A sentence that says what to do.
-    pub fn open(config: &Config, writers: Arc<Workers>) -> std::result::Result<Shelf, String> {
+    pub fn open(config: &Config, writers: Arc<Pool>) -> std::result::Result<Shelf, String> {
         let (store, folder) = Shelf::named(config)?;
         let incoming = folder.as_ref().map_or_else(|| config.data_dir.join("uploads"), |folder| folder.join(INCOMING));
         let writing = Semaphore::new(if folder.is_some() { 1 } else { WRITING });
@@ -141,7 +142,7 @@ impl Shelf {
         let file = file.to_owned();
         // Synced, since the database will say that it is there; the store sees to the rest.
         let synced = self.writers.run(move || std::fs::File::open(file)?.sync_all());
-        synced.await.map_err(Error::internal)?.map_err(cannot_read)?;
+        synced.await?.map_err(cannot_read)?;
         let _writing = self.writing.acquire().await.map_err(Error::internal)?;
         self.store.rename(from, to).await.map_err(failed)
     }

@@ -12,8 +12,8 @@ use futures_util::{Stream, StreamExt};
 use hyper::body::Buf;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::workers::Workers;
 use crate::error::{Error, ErrorCode, Result};
+use crate::pool::Pool;
 use crate::sentence;
 
 /// Bytes that are written at once.
@@ -24,7 +24,7 @@ const PART: usize = 256 << 10;
 pub struct Spool {
     folder: PathBuf,
     lasts: bool,
-    writers: Arc<Workers>,
+    writers: Arc<Pool>,
 }
 
 /// How much an upload may bring, and how long it may take.
@@ -45,7 +45,7 @@ pub struct Upload {
     file: Arc<File>,
     bytes: u64,
     lasts: bool,
-    writers: Arc<Workers>,
+    writers: Arc<Pool>,
 }
 
 impl Spool {
@@ -54,7 +54,7 @@ impl Spool {
     ///
     /// # Errors
     /// A sentence that says what to do.
-    pub fn open(folder: PathBuf, lasts: bool, writers: Arc<Workers>) -> std::result::Result<Spool, String> {
+    pub fn open(folder: PathBuf, lasts: bool, writers: Arc<Pool>) -> std::result::Result<Spool, String> {
         make_private(&folder).map_err(|cause| format!("cannot make {}: {cause}", folder.display()))?;
         Ok(Spool { folder, lasts, writers })
     }
@@ -62,11 +62,11 @@ impl Spool {
     /// A place for an upload; nobody else knows its name.
     pub async fn begin(&self, name: &str) -> Result<Upload> {
         let folder = self.folder.join(name);
-        std::fs::create_dir(&folder).map_err(failed)?;
-        let file = File::create(folder.join("upload"));
+        tokio::fs::create_dir(&folder).await.map_err(failed)?;
+        let file = tokio::fs::File::create(folder.join("upload")).await;
         let file = file.inspect_err(|_| drop(std::fs::remove_dir_all(&folder))).map_err(failed)?;
         let (lasts, writers) = (self.lasts, Arc::clone(&self.writers));
-        Ok(Upload { folder, file: Arc::new(file), bytes: 0, lasts, writers })
+        Ok(Upload { folder, file: Arc::new(file.into_std().await), bytes: 0, lasts, writers })
     }
 
     /// Removes what processes left behind that ended in the middle: whatever nobody has touched for so long.
@@ -154,7 +154,7 @@ impl Upload {
             part.clear();
             Ok(part)
         });
-        written.await.map_err(Error::internal)?.map_err(failed)
+        written.await?.map_err(failed)
     }
 
     /// How much came so far.

@@ -1,12 +1,11 @@
 use super::*;
 use crate::catalogue::Language;
 use crate::config::Config;
-use crate::media::{Spool, Workers};
+use crate::media::Media;
 use futures_util::{StreamExt, stream};
 use hyper::body::Bytes;
 use proptest::prelude::*;
 use std::future::ready;
-use std::sync::Arc;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, StatusCode};
 
@@ -14,10 +13,10 @@ async fn body(media: &str, text: &[u8]) -> Result<Body, StatusCode> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, media.parse().expect("a header"));
     let folder = tempfile::tempdir().expect("a folder");
-    let writers = Arc::new(Workers::start("upload", 1, 100).expect("a thread"));
-    let (config, spool) = (Config::default(), Spool::open(folder.path().to_owned(), false, writers).expect("a folder"));
+    let config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
+    let media = Media::open(&config, &[]).expect("a folder");
     let text = stream::iter([Ok::<_, warp::Error>(Bytes::copy_from_slice(text))]).filter(|_| ready(!text.is_empty()));
-    let told = Body::take((&config, &spool), &headers, WRONG, text).await;
+    let told = Body::take((&config, &media.spool), &headers, WRONG, text).await;
     told.map_err(|refusal| refusal.told_in(Language::French).status())
 }
 

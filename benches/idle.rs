@@ -1,7 +1,8 @@
 //! What an idle socket costs: `cargo bench --bench idle [-- SOCKETS]`.
 //!
 //! Prints the resident bytes per idle socket over the empty server, for sockets each of its own user, in 20
-//! conversations, presence on, after one sent and one received message. The demand is at most 12 KiB.
+//! conversations and one group of all, presence on, after one sent and one received message, and after a page of history
+//! with more than 200 kB. The demand is at most 12 KiB, whatever a socket was used for.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program to be run and read by a person")]
 
 #[expect(dead_code, unreachable_pub, reason = "it uses its own part of the verbs of the stories")]
@@ -25,6 +26,9 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 const NEIGHBOURS: i64 = 10;
 /// Most bytes that an idle socket may cost.
 const DEMAND: f64 = 12.0 * 1024.0;
+
+/// Messages of the group of all, and the characters of each: the page that everybody fetches.
+const PAGE: [i64; 2] = [60, 3500];
 
 const SETTINGS: &[(&str, &str)] = &[("connections", "0"), ("ping-ms", "600000"), ("silent-ms", "1200000")];
 
@@ -56,7 +60,13 @@ async fn main() {
     // All but the first had the neighbour's message before the reply to their own.
     let last = (sockets - 1) * NEIGHBOURS + 1;
     wait_for(&mut open[0], |frame| frame["type"] == "message.created" && frame["data"]["conversation"] == last).await;
-    let bytes = report("after one message sent and one received", &server, empty, sockets).await;
+    report("after one message sent and one received", &server, empty, sockets).await;
+    let page = json!({"id": 3, "type": "message.history", "data": {"conversation": sockets * NEIGHBOURS + 1}});
+    for socket in &mut open {
+        socket.send(Message::Text(page.to_string().into())).await.unwrap();
+        wait_for(socket, |frame| frame["id"] == 3 && frame["data"]["messages"][0]["text"].is_string()).await;
+    }
+    let bytes = report("after a page of 213 kB", &server, empty, sockets).await;
     println!("demand: at most {DEMAND} bytes: {}", if bytes <= DEMAND { "met" } else { "NOT met" });
     std::process::exit(i32::from(bytes > DEMAND));
 }
@@ -78,9 +88,18 @@ async fn seed(server: &Server, users: i64) {
             SELECT value FROM s) s)",
         "INSERT INTO members (conversation_id, user_id, role, joined_seq) \
             SELECT id, low, 'member', 0 FROM conversations UNION ALL SELECT id, high, 'member', 0 FROM conversations",
+        "INSERT INTO conversations (id, kind, title, created_by, member_count, seq, created_at, updated_at) \
+            VALUES ($1 * $2 + 1, 'group', 'all', 1, $1, $3, 0, 0)",
+        "INSERT INTO members (conversation_id, user_id, role, joined_seq) SELECT $1 * $2 + 1, id, 'member', 0 FROM users",
+        "INSERT INTO messages (conversation_id, seq, rev, sender_id, kind, text, sent_at) \
+            SELECT $1 * $2 + 1, value, value, 1, 'text', replace(hex(zeroblob($4 / 2)), '0', 'x'), 0 \
+            FROM (WITH RECURSIVE s (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM s WHERE value < $3) \
+            SELECT value FROM s)",
     ];
+    let [messages, characters] = PAGE;
     for step in steps {
-        sqlx::query(step).bind(users).bind(NEIGHBOURS).execute(&mut *transaction).await.unwrap();
+        let query = sqlx::query(step).bind(users).bind(NEIGHBOURS).bind(messages).bind(characters);
+        query.execute(&mut *transaction).await.unwrap();
     }
     transaction.commit().await.unwrap();
     database.close().await.unwrap();

@@ -1,6 +1,7 @@
 //! One task per socket. It owns the WebSocket; nobody else writes to it. One loop over the client's frames, the
 //! outbox, the replies that are due and the clock.
 
+mod cutter;
 mod ending;
 pub mod line;
 mod opening;
@@ -15,7 +16,9 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -30,7 +33,8 @@ use crate::model::Micros;
 use crate::ops;
 use crate::protocol::events::{AuthExpiring, ServerDraining};
 use crate::protocol::{Command, CommandId, Event, Parsed, encode_reply, parse};
-use ending::{broken, close};
+use cutter::PIECE;
+use ending::{answer, broken, close};
 use line::Line;
 use opening::{hello, open};
 
@@ -61,9 +65,9 @@ type Stream = WebSocketStream<Line>;
 
 /// Serves one socket from its upgrade to its end.
 pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
-    let opened = Box::pin(open(&app, &mut stream, &start)).await;
-    let Ok((authenticated, id)) = opened else {
-        return close(&app, stream, opened.err().unwrap_or(CloseCode::AuthTimeout)).await;
+    let (authenticated, id) = match Box::pin(open(&app, &mut stream, &start)).await {
+        Ok(opened) => opened,
+        Err(end) => return end.carry_out(&app, stream).await,
     };
     if !start.permit.authenticated() {
         return close(&app, stream, CloseCode::Crowded).await;
@@ -96,9 +100,7 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
         }
     };
     drop(registered);
-    if let End::Close(code) = end {
-        close(&app, stream, code).await;
-    }
+    end.carry_out(&app, stream).await;
 }
 
 /// A socket in the hub. It leaves with its task, also when that ends by a panic: else its user would stay here for ever.
@@ -119,10 +121,22 @@ impl Drop for Registered {
 
 /// How serving ended.
 enum End {
-    /// The client went, or the line broke.
+    /// The line broke.
     Gone,
+    /// The client sent a close frame.
+    Closed,
     /// The server ends it.
     Close(CloseCode),
+}
+
+impl End {
+    async fn carry_out(self, app: &App, stream: Stream) {
+        match self {
+            End::Gone => {}
+            End::Closed => answer(app, stream).await,
+            End::Close(code) => close(app, stream, code).await,
+        }
+    }
 }
 
 impl From<CloseCode> for End {
@@ -136,6 +150,21 @@ async fn next(stream: &mut Stream) -> Option<std::result::Result<Message, WsErro
     let message = stream.next().await;
     stream.get_mut().refill();
     message
+}
+
+/// A text as the frames that it goes out in: one, or several pieces if it is long, since the WebSocket library keeps a
+/// buffer of the longest frame.
+fn pieces(text: Utf8Bytes) -> impl Iterator<Item = Message> {
+    let text = Bytes::from(text);
+    let (mut rest, mut kind) = (Some(text), Data::Text);
+    std::iter::from_fn(move || {
+        let mut content = rest.take()?;
+        if content.len() > PIECE {
+            rest = Some(content.split_off(PIECE));
+        }
+        let kind = std::mem::replace(&mut kind, Data::Continue);
+        Some(Message::Frame(Frame::message(content, OpCode::Data(kind), rest.is_none())))
+    })
 }
 
 struct Session {
@@ -238,7 +267,7 @@ impl Session {
         let text = match frame {
             Message::Text(text) => text,
             Message::Binary(_) => return Err(CloseCode::Unsupported.into()),
-            Message::Close(_) => return Err(End::Gone),
+            Message::Close(_) => return Err(End::Closed),
             _ if allowed.is_err() => return self.refuse(None, Duration::ZERO),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(None),
         };
@@ -344,8 +373,8 @@ impl Session {
         }
         let frames = std::mem::take(&mut self.replies);
         let writing = async {
-            for frame in frames {
-                stream.feed(Message::Text(frame)).await?;
+            for piece in frames.into_iter().flat_map(pieces) {
+                stream.feed(piece).await?;
             }
             stream.flush().await
         };

@@ -24,10 +24,10 @@ use crate::socket::{self, SocketStart};
 /// Most bytes read at once from a socket; idle sockets keep no more than this. A typical command has a few hundred, and
 /// a longer one is read in several steps.
 const READ_BUFFER: usize = 1024;
-/// From this many bytes on, frames that wait for a flush are written.
-const WRITE_BUFFER: usize = 4096;
-/// More than the largest frame that is ever sent, a full page of the longest messages.
-const WRITE_BUFFER_MAX: usize = 16 << 20;
+/// The line gathers what is to be written; here nothing is.
+const WRITE_BUFFER: usize = 0;
+/// More than one piece of a message and the answers to pings of a client that takes nothing of them.
+const WRITE_BUFFER_MAX: usize = 64 << 10;
 
 /// How much more than its content a message may take on the line, for the headers of its frames.
 const MESSAGE_BYTES: usize = 2;
@@ -79,9 +79,10 @@ pub(super) fn answer(
             .max_write_buffer_size(WRITE_BUFFER_MAX)
             .max_message_size(Some(app.config.frame_max))
             .max_frame_size(Some(app.config.frame_max));
-        let (stream, read) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
-        let line = Line::new(stream, MESSAGE_BYTES * app.config.frame_max + READ_BUFFER);
-        let stream = WebSocketStream::from_partially_read(line, read, Role::Server, Some(settings)).await;
+        let (stream, frame_max) = (parts.io.into_inner().into_inner(), app.config.frame_max);
+        let mut line = Line::new(stream, MESSAGE_BYTES * frame_max + READ_BUFFER, frame_max);
+        line.read_before(&parts.read_buf);
+        let stream = WebSocketStream::from_raw_socket(line, Role::Server, Some(settings)).await;
         // A task of its own, because this one would keep its room for the upgrade as long as the socket lives.
         tasks.spawn(socket::run(app, stream, start));
     });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::SinkExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -31,19 +32,35 @@ pub(super) async fn close(app: &App, mut stream: Stream, code: CloseCode) {
                 Some(Err(_)) | None => break,
             }
         }
-        // What cannot be understood any more is still read: a connection that is dropped with bytes unread is reset, and
-        // a reset may take the close frame with it.
-        let line = stream.get_mut().stream();
-        let mut unread = [0; 512];
-        if line.shutdown().await.is_ok() {
-            while matches!(line.read(&mut unread).await, Ok(1..)) {}
-        }
+        end(&mut stream).await;
     };
     let patience = ms(app.config.close_ms);
     // Whose session ended is out within a second, whether or not they read.
     let patience = if code == CloseCode::Revoked { patience.min(LAST_FRAME) } else { patience };
     // A peer that does not answer is left; the frame is on its way all the same.
     let _ = timeout(patience, closing).await;
+}
+
+/// Answers the close frame of a client, which is all that it still gets, and ends the connection.
+pub(super) async fn answer(app: &App, mut stream: Stream) {
+    let answering = async {
+        // The answer lies in the stream since the frame was read.
+        if stream.flush().await.is_ok() {
+            end(&mut stream).await;
+        }
+    };
+    let _ = timeout(ms(app.config.close_ms), answering).await;
+}
+
+/// Ends a connection on which nothing more is said. What cannot be understood any more is still read: a connection that
+/// is dropped with bytes unread is reset, and a reset may take the close frame with it.
+async fn end(stream: &mut Stream) {
+    let line = stream.get_mut();
+    let mut unread = [0; 512];
+    // Writes first what the line has gathered, such as the answer to a close frame.
+    if line.shutdown().await.is_ok() {
+        while matches!(line.stream().read(&mut unread).await, Ok(1..)) {}
+    }
 }
 
 /// What a broken stream is to be answered with; none if there is nobody to answer.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::ending::broken;
-use super::{SocketStart, Stream, next};
+use super::{End, SocketStart, Stream, next};
 use crate::app::App;
 use crate::config::ms;
 use crate::error::{CloseCode, Error, ErrorCode, Result};
@@ -24,11 +24,11 @@ pub(super) async fn open(
     app: &App,
     stream: &mut Stream,
     start: &SocketStart,
-) -> std::result::Result<(Authenticated, Option<CommandId>), CloseCode> {
+) -> std::result::Result<(Authenticated, Option<CommandId>), End> {
     if let Some(bearer) = &start.bearer {
         match ops::sessions::authenticate(app, bearer).await {
             Ok(authenticated) => return Ok((authenticated, None)),
-            Err(error) if error.code.retryable() => return Err(CloseCode::Restarted),
+            Err(error) if error.code.retryable() => return Err(CloseCode::Restarted.into()),
             Err(_) => {}
         }
     }
@@ -38,9 +38,10 @@ pub(super) async fn open(
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
-            Some(Ok(Message::Binary(_))) => return Err(CloseCode::Unsupported),
-            Some(Err(error)) => return Err(broken(&error).unwrap_or(CloseCode::ProtocolError)),
-            _ => return Err(CloseCode::AuthTimeout),
+            Some(Ok(Message::Binary(_))) => return Err(CloseCode::Unsupported.into()),
+            Some(Ok(Message::Close(_))) => return Err(End::Closed),
+            Some(Err(error)) => return Err(broken(&error).map_or(End::Gone, End::Close)),
+            _ => return Err(End::Gone),
         };
         let Parsed { id, command } = parse(&text);
         let answer = match command {
@@ -55,16 +56,16 @@ pub(super) async fn open(
                 let refusal = encode_reply::<()>(id.as_ref(), start.language, &Err(error));
                 let sent = timeout(ms(app.config.write_ms), stream.send(Message::Text(refusal))).await;
                 if !matches!(sent, Ok(Ok(()))) {
-                    return Err(CloseCode::AuthTimeout);
+                    return Err(CloseCode::AuthTimeout.into());
                 }
                 // Who cannot be judged here now is better off elsewhere than waiting for the end of its time.
                 if retryable {
-                    return Err(CloseCode::Restarted);
+                    return Err(CloseCode::Restarted.into());
                 }
             }
         }
     }
-    Err(CloseCode::TooManyErrors)
+    Err(CloseCode::TooManyErrors.into())
 }
 
 /// Makes the socket follow its streams, and greets it.

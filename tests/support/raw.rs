@@ -20,7 +20,8 @@ pub const LAST: u8 = 0x80;
 pub const PING: u8 = 0x89;
 /// The first byte of a pong.
 pub const PONG: u8 = 0x8a;
-const CLOSE: u8 = 0x88;
+/// The first byte of a close frame.
+pub const CLOSE: u8 = 0x88;
 
 /// A socket that was upgraded.
 #[derive(Debug)]
@@ -94,11 +95,16 @@ impl RawSocket {
         self.write(&frame(TEXT, text.as_bytes())).await
     }
 
-    /// The next text frame, as JSON.
+    /// The next text message, as JSON. A long one comes in several frames.
     pub async fn json(&mut self) -> Value {
+        let mut message = Vec::new();
         loop {
             match self.frame().await {
-                Some((TEXT, content)) => return serde_json::from_slice(&content).expect("JSON"),
+                Some((TEXT | LAST, content)) => {
+                    message.extend(content);
+                    return serde_json::from_slice(&message).expect("JSON");
+                }
+                Some((BEGIN | MORE, content)) => message.extend(content),
                 Some((PING | PONG, _)) => {}
                 other => {
                     panic!("closed: {:?}", other.map(|(_, content)| String::from_utf8_lossy(&content).into_owned()))
@@ -119,6 +125,21 @@ impl RawSocket {
                 None => return (0, String::new()),
             }
         }
+    }
+
+    /// Reads to the end of the connection; whether the server ended it in order, and not by a reset.
+    pub async fn ends(&mut self) -> bool {
+        let mut bytes = [0; 1024];
+        in_time("the end of the connection", async {
+            loop {
+                match self.stream.read(&mut bytes).await {
+                    Ok(0) => return true,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+        })
+        .await
     }
 
     /// The next frame of the server: its first byte and its content. None at the end of the connection.

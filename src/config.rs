@@ -2,17 +2,16 @@
 //! are the same name in three spellings. Nothing else reads the environment.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::catalogue::Language;
 
+mod addresses;
 mod values;
 
-pub use values::{ContactPolicy, List, SECRET_MIN, Secret, ServiceUrl, Text};
+pub use addresses::{Listen, Network, Origin, PublicUrl, ServiceUrl};
+pub use values::{ContactPolicy, List, SECRET_MIN, Secret, Text};
 
 use values::Value;
 
@@ -57,22 +56,22 @@ macro_rules! settings {
 }
 
 settings! {
-    /// Where to listen.
-    listen: SocketAddr = "127.0.0.1:8080", "address:port";
+    /// Where to listen; without a host: on all addresses of this machine.
+    listen: Listen = "127.0.0.1:8080", "address:port";
     /// Where the database file and the generated secret are kept.
     data_dir: PathBuf = "./duet-data", "directory";
     /// The database; empty: SQLite in the data directory.
     database_url: ServiceUrl = "", "URL";
     /// The Redis that connects several nodes; empty: one node.
     redis_url: ServiceUrl = "", "URL";
-    /// How clients reach this server; absolute URLs begin with it.
-    public_url: Text = "http://127.0.0.1:8080", "URL";
+    /// How clients reach this server; absolute URLs begin with it. Empty: http:// and where it listens.
+    public_url: Option<PublicUrl> = "", "URL";
     /// Proxies whose X-Forwarded-For is believed.
-    trusted_proxies: List<IpNet> = "", "networks, comma-separated";
+    trusted_proxies: List<Network> = "", "networks or addresses, comma-separated";
     /// Web origins whose pages may open a socket or call the API; empty: none but clients without an Origin.
-    allowed_origins: List<String> = "", "origins, comma-separated";
+    allowed_origins: List<Origin> = "", "origins, comma-separated";
     /// Where metrics and health details are served; empty: nowhere.
-    operator_listen: Text = "", "address:port";
+    operator_listen: Option<Listen> = "", "address:port";
     /// What is logged: error, warn, info, debug or trace, also by module.
     log: Text = "info", "filter";
     /// What the Django endpoints say to a client whose Accept-Language names neither: fr or en.
@@ -311,7 +310,8 @@ impl Config {
     pub fn load(flags: &BTreeMap<String, String>, file: Option<&Path>) -> Result<Config, String> {
         let mut config = Config::default();
         let environment = |name: &str| std::env::var(variable(name)).ok();
-        let file = match file {
+        let named = environment("config").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let file = match file.or(named.as_deref()) {
             Some(path) => read_file(path)?,
             None => BTreeMap::new(),
         };
@@ -336,7 +336,15 @@ impl Config {
 
     /// Name and value of every setting; secrets show only whether they are set.
     pub fn effective(&self) -> impl Iterator<Item = (&'static str, String)> {
-        SETTINGS.iter().map(|setting| (setting.name, (setting.get)(self)))
+        SETTINGS.iter().map(|setting| match setting.name {
+            "public_url" => (setting.name, self.base_url()),
+            name => (name, (setting.get)(self)),
+        })
+    }
+
+    /// What absolute URLs begin with: no slash stands at its end.
+    pub fn base_url(&self) -> String {
+        self.public_url.as_ref().map_or_else(|| self.listen.url(), PublicUrl::to_string)
     }
 
     /// The limits that a client should know, by name.

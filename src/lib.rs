@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod model;
 pub mod operator;
 pub mod ops;
+pub mod output;
 pub mod planted;
 pub mod pool;
 pub mod protocol;
@@ -46,7 +47,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> std::result::Result<(), String> {
     let draining = CancellationToken::new();
-    http::operator::start(&app, &draining).await?;
+    http::operator::start(&app, &draining)?;
     let (feed, store) = (&app.feed, &app.store);
     // Ended with the server, by being dropped.
     let mut watching = JoinSet::new();

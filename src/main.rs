@@ -1,22 +1,25 @@
 //! The command line: `serve`, which is the default, and the operator's commands.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line speaks to people")]
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Arg, ArgMatches, Command};
 use duet::config::{Config, SETTINGS, variable};
+use duet::http::listener;
 use duet::operator;
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use duet::output::{Log, complain, print};
+use rustix::fs::Mode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Connections that may wait for the accept loop.
-const BACKLOG: u32 = 4096;
+/// Rights that no file or folder gives that duet makes: those of its group and of all others.
+const NOT_FOR_OTHERS: Mode = Mode::RWXG.union(Mode::RWXO);
 
 fn main() -> ExitCode {
+    rustix::process::umask(NOT_FOR_OTHERS);
     let matches = command().get_matches();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(reason: &str) -> ExitCode {
-    eprintln!("duet: {reason}");
+    complain(&format!("duet: {reason}"));
     ExitCode::FAILURE
 }
 
@@ -128,17 +131,22 @@ async fn run(matches: &ArgMatches) -> Result<(), String> {
     let config = settings(innermost)?;
     match matches.subcommand() {
         None | Some(("serve", _)) => serve(config).await,
-        Some(("migrate", _)) => operator::migrate(&config).await.map(say),
-        Some(("config", _)) => {
-            config.effective().for_each(|(name, value)| println!("{name} = {value:?}"));
-            Ok(())
+        Some((name, args)) => say(&command_of_the_operator(&config, name, args).await?),
+    }
+}
+
+/// Does what an operator asks for, and answers what is to be told of it.
+async fn command_of_the_operator(config: &Config, name: &str, args: &ArgMatches) -> Result<String, String> {
+    let progress = |line: String| complain(&line);
+    match (name, args) {
+        ("migrate", _) => operator::migrate(config).await,
+        ("config", _) => {
+            let lines = config.effective().map(|(name, value)| format!("{name} = {value:?}"));
+            Ok(lines.collect::<Vec<_>>().join("\n"))
         }
-        Some(("backup", args)) => operator::backup(&config, Path::new(text(args, "file"))).await.map(say),
-        Some(("copy-store", args)) => {
-            let progress = |line: String| eprintln!("{line}");
-            operator::copy_store(&config, text(args, "from"), text(args, "to"), progress).await.map(say)
-        }
-        Some(("import-django", args)) => {
+        ("backup", args) => operator::backup(config, Path::new(text(args, "file"))).await,
+        ("copy-store", args) => operator::copy_store(config, text(args, "from"), text(args, "to"), progress).await,
+        ("import-django", args) => {
             let what = operator::ImportDjango {
                 from: text(args, "from"),
                 secret_key_file: Path::new(text(args, "secret-key-file")),
@@ -146,26 +154,24 @@ async fn run(matches: &ArgMatches) -> Result<(), String> {
                 media: args.get_one::<String>("media").map(Path::new),
                 dry_run: args.get_flag("dry-run"),
             };
-            operator::import_django(&config, &what, |line| eprintln!("{line}")).await.map(say)
+            operator::import_django(config, &what, progress).await
         }
-        Some(("restored", _)) => operator::restored(&config).await.map(say),
-        Some(("user", args)) => match args.subcommand() {
-            Some(("list", _)) => operator::list(&config).await.map(say),
-            Some(("show", args)) => operator::show(&config, text(args, "user")).await.map(say),
-            Some(("disable", args)) => operator::disable(&config, text(args, "user")).await.map(say),
-            Some(("enable", args)) => operator::enable(&config, text(args, "user")).await.map(say),
-            Some(("revoke", args)) => operator::revoke(&config, text(args, "user")).await.map(say),
-            Some(("set-password", args)) => {
-                operator::set_password(&config, text(args, "user"), &password()?).await.map(say)
-            }
+        ("restored", _) => operator::restored(config).await,
+        ("user", args) => match args.subcommand() {
+            Some(("list", _)) => operator::list(config).await,
+            Some(("show", args)) => operator::show(config, text(args, "user")).await,
+            Some(("disable", args)) => operator::disable(config, text(args, "user")).await,
+            Some(("enable", args)) => operator::enable(config, text(args, "user")).await,
+            Some(("revoke", args)) => operator::revoke(config, text(args, "user")).await,
+            Some(("set-password", args)) => operator::set_password(config, text(args, "user"), &password()?).await,
             _ => Err("unknown command; see duet user --help".to_owned()),
         },
-        Some((other, _)) => Err(format!("unknown command {other}; see duet --help")),
+        (other, _) => Err(format!("unknown command {other}; see duet --help")),
     }
 }
 
-fn say(text: String) {
-    println!("{}", text.trim_end());
+fn say(text: &str) -> Result<(), String> {
+    print(&format!("{}\n", text.trim_end()))
 }
 
 fn text<'a>(args: &'a ArgMatches, name: &str) -> &'a str {
@@ -175,7 +181,7 @@ fn text<'a>(args: &'a ArgMatches, name: &str) -> &'a str {
 /// A new password, from standard input so that it stands in no history and no process list.
 fn password() -> Result<String, String> {
     if std::io::stdin().is_terminal() {
-        eprintln!("New password, then Enter:");
+        complain("New password, then Enter:");
     }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).map_err(|cause| format!("cannot read the password: {cause}"))?;
@@ -190,22 +196,46 @@ fn settings(matches: &ArgMatches) -> Result<Config, String> {
     Config::load(&flags, matches.get_one::<String>("config").map(Path::new))
 }
 
-async fn serve(config: Config) -> Result<(), String> {
+async fn serve(mut config: Config) -> Result<(), String> {
     start_logging(&config)?;
-    let listener = listen(config.listen)?;
+    let listener = listener::open(&config.listen, "--listen")?;
     let address = listener.local_addr().map_err(|cause| cause.to_string())?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|cause| cause.to_string())?;
+    config.listen = config.listen.with_port(address.port());
+    let (mut terminate, mut hangup) = (heard(SignalKind::terminate())?, hangup()?);
     let shutdown = async move {
+        let hangup = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
+            _ = hangup => {}
         }
         tracing::info!("going away: no new connections, sockets are sent on");
     };
     let app = duet::app::App::open(config).await?;
-    println!("duet listens on http://{address}");
-    println!("Try it: {}", try_it(address));
-    duet::run(app, listener, shutdown).await
+    // Whoever started it may not be listening.
+    let _ = say(&format!("duet listens on http://{address}\nTry it: {}", try_it(address)));
+    let store = Arc::clone(&app.store);
+    let served = duet::run(app, listener, shutdown).await;
+    store.close().await;
+    served
+}
+
+fn heard(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|cause| cause.to_string())
+}
+
+/// Hears that the terminal is gone, unless the process was started to ignore that (`nohup`).
+fn hangup() -> Result<Option<Signal>, String> {
+    // A mask of signals in hexadecimal digits; hangup is the first. Elsewhere than on Linux there is no such file.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    if ignored & 1 == 1 { Ok(None) } else { heard(SignalKind::hangup()).map(Some) }
 }
 
 /// A line to paste: the first account.
@@ -214,27 +244,13 @@ fn try_it(address: SocketAddr) -> String {
     format!("curl -s http://{address}/api/v1/auth/register/ -H 'Content-Type: application/json' -d '{body}'")
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, String> {
-    let listening = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listening().map_err(|cause: std::io::Error| match cause.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            format!("another program listens on {address}: stop it, or choose another --listen")
-        }
-        std::io::ErrorKind::PermissionDenied => format!("not allowed to listen on {address}: choose a port above 1023"),
-        _ => format!("cannot listen on {address}: {cause}"),
-    })
-}
-
 /// People read lines; machines read JSON.
 fn start_logging(config: &Config) -> Result<(), String> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log).map_err(|cause| format!("--log: {cause}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
+    let people = std::io::stderr().is_terminal();
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(Log::new(!people)).log_internal_errors(false);
+    if people {
         log.with_target(false).init();
     } else {
         log.json().init();

@@ -22,14 +22,25 @@ const COPY_STATEMENT_MS: u64 = 3_600_000;
 
 type Said = std::result::Result<String, String>;
 
+/// Opens the database, does something with it and closes it again, so that a SQLite file is left as it was found.
+async fn with<T>(
+    config: &Config,
+    how: Use,
+    work: impl AsyncFnOnce(&Store) -> std::result::Result<T, String>,
+) -> std::result::Result<T, String> {
+    let store = Store::open(config, how).await?;
+    let done = work(&store).await;
+    store.close().await;
+    done
+}
+
 fn said(error: Error) -> String {
     error.message.told_in(Language::English)
 }
 
 /// Brings the database up to date.
 pub async fn migrate(config: &Config) -> Said {
-    Store::open(config, Use::Serving).await?;
-    Ok("The database is up to date.".to_owned())
+    with(config, Use::Serving, async |_| Ok("The database is up to date.".to_owned())).await
 }
 
 /// Writes a consistent copy of the database into a new file.
@@ -37,17 +48,19 @@ pub async fn backup(config: &Config, file: &Path) -> Said {
     if file.exists() {
         return Err(format!("{} exists: a backup goes into a new file", file.display()));
     }
-    let store = Store::open(config, Use::Beside).await?;
-    store.backup(file).await?;
+    with(config, Use::Beside, async |store| store.backup(file).await).await?;
     Ok(format!("Copied to {}. After putting it back, run duet restored once.", file.display()))
 }
 
 /// Begins a new epoch, so that clients do not take a restored history for the one they know.
 pub async fn restored(config: &Config) -> Said {
-    let store = Store::open(config, Use::Alone).await?;
-    let mut tx = store.begin().await.map_err(said)?;
-    let epoch = streams::renew_epoch(&mut tx).await.map_err(said)?;
-    tx.commit(|| ()).await.map_err(said)?;
+    let epoch = with(config, Use::Alone, async |store| {
+        let mut tx = store.begin().await.map_err(said)?;
+        let epoch = streams::renew_epoch(&mut tx).await.map_err(said)?;
+        tx.commit(|| ()).await.map_err(said)?;
+        Ok(epoch)
+    });
+    let epoch = epoch.await?;
     Ok(format!("A new epoch has begun: {epoch}. Clients will load again."))
 }
 
@@ -60,8 +73,10 @@ pub async fn copy_store(config: &Config, from: &str, to: &str, progress: impl Fn
     }
     // A count of all messages, or the statistics of all tables, may take long, and nobody waits for it.
     to.postgres_statement_ms = COPY_STATEMENT_MS;
-    let (source, target) = (Store::open(&from, Use::Alone).await?, Store::open(&to, Use::Alone).await?);
-    copy::copy(&source, &target, progress).await?;
+    with(&from, Use::Alone, async |source| {
+        with(&to, Use::Alone, async |target| copy::copy(source, target, progress).await).await
+    })
+    .await?;
     Ok(format!("Copied to {}. Start the servers with this --database-url and the same --secret.", to.database_url))
 }
 
@@ -93,15 +108,17 @@ pub async fn import_django(config: &Config, what: &ImportDjango<'_>, progress: i
         return Ok(format!("A dry run: nothing was written. What an import would say:\n\n{summary}{}", tokens(kept)));
     }
     let patient = Config { postgres_statement_ms: COPY_STATEMENT_MS, ..config.clone() };
-    let target = Store::open(&patient, Use::Alone).await?;
-    let mut summary = import::run(&mut source, &target, &plan, &progress).await?;
-    if let Some(directory) = what.media {
-        // It signs nothing here.
-        let media = Media::open(config, &[])?;
-        summary.push_str(&import::files::run(&target, &media, directory, &progress).await?);
-    }
-    let kept = target.old_key(machine()).await?.map(|(_, until)| until);
-    Ok(format!("{summary}{}", tokens(kept)))
+    with(&patient, Use::Alone, async |target| {
+        let mut summary = import::run(&mut source, target, &plan, &progress).await?;
+        if let Some(directory) = what.media {
+            // It signs nothing here.
+            let media = Media::open(config, &[])?;
+            summary.push_str(&import::files::run(target, &media, directory, &progress).await?);
+        }
+        let kept = target.old_key(machine()).await?.map(|(_, until)| until);
+        Ok(format!("{summary}{}", tokens(kept)))
+    })
+    .await
 }
 
 fn tokens(kept: Option<Micros>) -> String {
@@ -134,8 +151,10 @@ fn end_of_day(text: &str) -> std::result::Result<Micros, String> {
 
 /// All accounts, a line each.
 pub async fn list(config: &Config) -> Said {
-    let store = Store::open(config, Use::Beside).await?;
-    let accounts = supervision::accounts(&mut store.read().await.map_err(said)?).await.map_err(said)?;
+    let accounts = with(config, Use::Beside, async |store| {
+        supervision::accounts(&mut store.read().await.map_err(said)?).await.map_err(said)
+    });
+    let accounts = accounts.await?;
     let mut text = format!("{:>8}  {:<30} {:>8}  state\n", "id", "user name", "sessions");
     for account in &accounts {
         let _ = writeln!(
@@ -153,8 +172,7 @@ pub async fn list(config: &Config) -> Said {
 
 /// One account.
 pub async fn show(config: &Config, name: &str) -> Said {
-    let store = Store::open(config, Use::Beside).await?;
-    let account = find(&store, name).await?;
+    let account = with(config, Use::Beside, async |store| find(store, name).await).await?;
     let mut text = format!("#{} {}\n", account.id, account.username);
     let _ = writeln!(text, "state: {}", account.state());
     let _ = writeln!(text, "created: {}", date(account.created_at));
@@ -183,13 +201,15 @@ async fn find(store: &Store, name: &str) -> std::result::Result<supervision::Acc
 
 /// Closes an account until it is enabled.
 pub async fn disable(config: &Config, name: &str) -> Said {
-    let store = Store::open(config, Use::Beside).await?;
-    let account = find(&store, name).await?;
-    let mut tx = store.begin().await.map_err(said)?;
-    supervision::set_disabled(&mut tx, account.id, Some(machine())).await.map_err(said)?;
-    end_sessions(&mut tx, account.id).await?;
-    tx.commit(|| ()).await.map_err(said)?;
-    Ok(format!("{} is disabled; its sessions are ended.", account.username))
+    with(config, Use::Beside, async |store| {
+        let account = find(store, name).await?;
+        let mut tx = store.begin().await.map_err(said)?;
+        supervision::set_disabled(&mut tx, account.id, Some(machine())).await.map_err(said)?;
+        end_sessions(&mut tx, account.id).await?;
+        tx.commit(|| ()).await.map_err(said)?;
+        Ok(format!("{} is disabled; its sessions are ended.", account.username))
+    })
+    .await
 }
 
 /// Ends all sessions of an account, and notes it for servers that look there.
@@ -201,35 +221,41 @@ async fn end_sessions(tx: &mut Conn, user: UserId) -> std::result::Result<(), St
 
 /// Opens a disabled account again.
 pub async fn enable(config: &Config, name: &str) -> Said {
-    let store = Store::open(config, Use::Beside).await?;
-    let account = find(&store, name).await?;
-    let mut tx = store.begin().await.map_err(said)?;
-    supervision::set_disabled(&mut tx, account.id, None).await.map_err(said)?;
-    tx.commit(|| ()).await.map_err(said)?;
-    Ok(format!("{} is enabled.", account.username))
+    with(config, Use::Beside, async |store| {
+        let account = find(store, name).await?;
+        let mut tx = store.begin().await.map_err(said)?;
+        supervision::set_disabled(&mut tx, account.id, None).await.map_err(said)?;
+        tx.commit(|| ()).await.map_err(said)?;
+        Ok(format!("{} is enabled.", account.username))
+    })
+    .await
 }
 
 /// Ends all sessions of an account.
 pub async fn revoke(config: &Config, name: &str) -> Said {
-    let store = Store::open(config, Use::Beside).await?;
-    let account = find(&store, name).await?;
-    let mut tx = store.begin().await.map_err(said)?;
-    accounts::lock(&mut tx, &[account.id]).await.map_err(said)?;
-    end_sessions(&mut tx, account.id).await?;
-    tx.commit(|| ()).await.map_err(said)?;
-    Ok(format!("All sessions of {} are ended.", account.username))
+    with(config, Use::Beside, async |store| {
+        let account = find(store, name).await?;
+        let mut tx = store.begin().await.map_err(said)?;
+        accounts::lock(&mut tx, &[account.id]).await.map_err(said)?;
+        end_sessions(&mut tx, account.id).await?;
+        tx.commit(|| ()).await.map_err(said)?;
+        Ok(format!("All sessions of {} are ended.", account.username))
+    })
+    .await
 }
 
 /// Gives an account another password and ends its sessions.
 pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
-    let store = Store::open(config, Use::Beside).await?;
     let auth = Auth::open(config)?;
-    let account = find(&store, name).await?;
-    auth.judge(password, &account.username).await.map_err(said)?;
-    let hash = auth.hash(password).await.map_err(said)?;
-    let mut tx = store.begin().await.map_err(said)?;
-    accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
-    end_sessions(&mut tx, account.id).await?;
-    tx.commit(|| ()).await.map_err(said)?;
-    Ok(format!("{} has a new password; its sessions are ended.", account.username))
+    with(config, Use::Beside, async |store| {
+        let account = find(store, name).await?;
+        auth.judge(password, &account.username).await.map_err(said)?;
+        let hash = auth.hash(password).await.map_err(said)?;
+        let mut tx = store.begin().await.map_err(said)?;
+        accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
+        end_sessions(&mut tx, account.id).await?;
+        tx.commit(|| ()).await.map_err(said)?;
+        Ok(format!("{} has a new password; its sessions are ended.", account.username))
+    })
+    .await
 }

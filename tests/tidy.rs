@@ -11,7 +11,7 @@ const LINES: usize = 500;
 
 /// Who may know whom. An arrow that is not listed is not allowed; anybody may know `ANYBODY`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("main", &["app", "operator"]),
+    ("main", &["app", "http", "operator", "output"]),
     ("lib", &["app", "http", "operator"]),
     // The operator's commands work on the store beside a running server.
     ("operator", &["auth", "clock", "import", "media", "store", "text"]),
@@ -40,6 +40,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("error", &[]),
     ("config", &[]),
+    ("output", &[]),
     ("catalogue", &[]),
     ("protocol", &[]),
     ("text", &[]),

@@ -1,9 +1,9 @@
 //! What a setting can be: read from text, and shown as text without what must stay secret.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::addresses::{Listen, PublicUrl, ServiceUrl};
 use crate::catalogue::Language;
 
 /// Who may open a direct conversation.
@@ -26,43 +26,6 @@ pub struct List<T>(pub Vec<T>);
 impl<T> Default for List<T> {
     fn default() -> Self {
         List(Vec::new())
-    }
-}
-
-/// Where another service is. The password in it never shows in logs or output.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct ServiceUrl(String);
-
-impl std::ops::Deref for ServiceUrl {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for ServiceUrl {
-    fn from(url: String) -> ServiceUrl {
-        ServiceUrl(url)
-    }
-}
-
-impl std::fmt::Display for ServiceUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts = self.0.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
-        match parts {
-            Some((scheme, (credentials, place))) if credentials.contains(':') => {
-                let user = credentials.split(':').next().unwrap_or_default();
-                write!(f, "{scheme}://{user}:(hidden)@{place}")
-            }
-            _ => f.write_str(&self.0),
-        }
-    }
-}
-
-impl std::fmt::Debug for ServiceUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "\"{self}\"")
     }
 }
 
@@ -104,7 +67,17 @@ macro_rules! plain_values {
     })* };
 }
 
-plain_values! { bool i64 u32 u64 usize SocketAddr String }
+plain_values! { bool i64 u32 u64 usize String Listen PublicUrl }
+
+/// What may be left out, as an empty text.
+impl<T: Value> Value for Option<T> {
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { T::read(text).map(Some) }
+    }
+    fn show(&self) -> String {
+        self.as_ref().map_or_else(String::new, T::show)
+    }
+}
 
 impl Value for PathBuf {
     fn read(text: &str) -> Result<Self, String> {
@@ -117,7 +90,7 @@ impl Value for PathBuf {
 
 impl Value for ServiceUrl {
     fn read(text: &str) -> Result<Self, String> {
-        Ok(ServiceUrl(text.to_owned()))
+        Ok(text.to_owned().into())
     }
     fn show(&self) -> String {
         self.to_string()

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ipnet::IpNet;
+use crate::config::Network;
 
 /// The address of the client: the peer itself, unless it is one of our proxies; then the rightmost hop that
 /// `X-Forwarded-For` names and that is none of them. What stands further left, the client may have written itself.
-pub fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
+pub fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[Network]) -> IpAddr {
     let hops: Vec<&str> = forwarded.flat_map(|header| header.split(',')).collect();
     let mut address = peer.to_canonical();
     for hop in hops.into_iter().rev() {
@@ -21,9 +21,8 @@ pub fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>
 }
 
 /// Whether an address is one of our proxies.
-pub fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
-    let address = address.to_canonical();
-    trusted.iter().any(|net| net.contains(&address))
+pub fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|net| net.contains(address))
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
@@ -39,7 +38,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn address(peer: &str, headers: &[&str], trusted: &[&str]) -> String {
-        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().expect("a network")).collect();
+        let trusted: Vec<Network> = trusted.iter().map(|net| net.parse().expect("a network")).collect();
         client_address(peer.parse().expect("an address"), headers.iter().copied(), &trusted).to_string()
     }
 
@@ -57,6 +56,9 @@ mod tests {
         assert_eq!(address("10.0.0.1", &["198.51.100.7:4711"], &proxies), "198.51.100.7");
         assert_eq!(address("2001:db8:1::5", &["[2001:db8:9::1]:443"], &proxies), "2001:db8:9::1");
         assert_eq!(address("::ffff:10.0.0.1", &["::ffff:198.51.100.7"], &proxies), "198.51.100.7");
+        assert_eq!(address("10.0.0.1", &["198.51.100.7"], &["10.0.0.1"]), "198.51.100.7", "a single proxy");
+        assert_eq!(address("10.0.0.2", &["198.51.100.7"], &["10.0.0.1"]), "10.0.0.2");
+        assert_eq!(address("10.0.0.1", &["198.51.100.7"], &["::ffff:10.0.0.1"]), "198.51.100.7");
     }
 
     proptest! {

@@ -5,6 +5,7 @@ pub mod address;
 pub mod django;
 mod files;
 mod hasty;
+pub mod listener;
 pub mod operator;
 mod routes;
 mod upgrade;
@@ -170,7 +171,7 @@ fn client(server: &Server, peer: IpAddr, headers: &HeaderMap) -> Client {
 fn allowed_origin(server: &Server, headers: &HeaderMap) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
     let allowed = &server.app.config.allowed_origins.0;
-    allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
+    allowed.iter().any(|allowed| allowed.is(origin.as_bytes())).then(|| origin.clone())
 }
 
 /// The headers of every answer.

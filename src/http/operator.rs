@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use warp::Filter;
 use warp::http::StatusCode;
 
+use super::listener;
 use crate::app::App;
 use crate::metrics;
 
@@ -16,13 +17,9 @@ use crate::metrics;
 ///
 /// # Errors
 /// A sentence that says what to do.
-pub async fn start(app: &Arc<App>, draining: &CancellationToken) -> std::result::Result<(), String> {
-    let address = &app.config.operator_listen;
-    if address.is_empty() {
-        return Ok(());
-    }
-    let listening = TcpListener::bind(address).await;
-    let listener = listening.map_err(|cause| format!("--operator-listen {address}: {cause}"))?;
+pub fn start(app: &Arc<App>, draining: &CancellationToken) -> std::result::Result<(), String> {
+    let Some(wanted) = &app.config.operator_listen else { return Ok(()) };
+    let listener = listener::open(wanted, "--operator-listen")?;
     let at = listener.local_addr().map_err(|cause| cause.to_string())?;
     tracing::info!("the operator's listener is on http://{at}");
     tokio::spawn(serve(Arc::clone(app), listener, metrics::install()?, draining.clone()));

@@ -17,6 +17,7 @@ use super::django::detail;
 use super::hasty::Hasty;
 use super::{Client, PermitSlot, Server};
 use crate::catalogue::Language;
+use crate::config::Origin;
 use crate::metrics;
 use crate::socket::line::Line;
 use crate::socket::{self, SocketStart};
@@ -94,7 +95,7 @@ pub(super) fn answer(
 }
 
 /// Why a request may not become a socket, whatever its headers for that say.
-fn refuse<B>(allowed: &[String], request: &Request<B>) -> Option<Response> {
+fn refuse<B>(allowed: &[Origin], request: &Request<B>) -> Option<Response> {
     if request.uri().query().is_some_and(names_a_token) {
         let text = "No token in the URL, where logs keep it: send it in the auth command, or as Authorization: Bearer.";
         return Some(detail(StatusCode::BAD_REQUEST, text));
@@ -111,11 +112,11 @@ fn names_a_token(query: &str) -> bool {
 }
 
 /// Whether the page that asks is one of ours. Without an Origin it is no page; but then it has no cookies either.
-fn may_come_from(allowed: &[String], headers: &HeaderMap) -> bool {
+fn may_come_from(allowed: &[Origin], headers: &HeaderMap) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => !headers.contains_key(COOKIE),
-        (Some(origin), None) => allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
+        (Some(origin), None) => allowed.iter().any(|allowed| allowed.is(origin.as_bytes())),
         _ => false,
     }
 }
@@ -147,7 +148,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let allowed = ["https://good.example".to_owned(), "http://localhost:5173".to_owned()];
+        let allowed =
+            ["https://good.example", "http://localhost:5173"].map(|origin| origin.parse().expect("an origin"));
         refuse(&allowed, &request.body(()).expect("a request")).map(|response| response.status())
     }
 

@@ -322,7 +322,7 @@ pub async fn links(app: &App, actor: Actor, input: MediaLinks) -> Result<Links> 
 /// Where a reader who may see a file can fetch it.
 pub fn link(app: &App, reader: UserId, file: &Attachment) -> Result<FileLink> {
     let until = app.media.links.until(app.now());
-    let base = app.config.public_url.trim_end_matches('/');
+    let base = app.config.base_url();
     let url = |size: Size| -> Result<String> {
         let path = app.media.links.path(&Link { name: &file.id, size, reader, until })?;
         Ok(format!("{base}{path}"))

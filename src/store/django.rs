@@ -4,12 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::str::FromStr;
 
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
-use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, SqliteConnection};
 
@@ -106,7 +104,7 @@ impl Source {
             return Ok(Source::Sqlite(conn));
         }
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let mut conn = PgConnectOptions::from_str(url).map_err(cannot)?.connect().await.map_err(cannot)?;
+            let mut conn = super::postgres::parse(url).map_err(cannot)?.connect().await.map_err(cannot)?;
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
             sqlx::query(begin).execute(&mut conn).await.map_err(cannot)?;
             return Ok(Source::Postgres(conn));

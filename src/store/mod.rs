@@ -21,6 +21,7 @@ pub mod old_key;
 mod outage;
 pub mod pairs;
 pub mod postgres;
+mod private;
 pub mod reports;
 pub mod search;
 mod serving;
@@ -149,6 +150,15 @@ impl Store {
             Store::Postgres(_) => {
                 Err("a Postgres database is copied with pg_dump; then run duet restored once".to_owned())
             }
+        }
+    }
+
+    /// Closes all connections, once nobody works with them any more. The last one to close a SQLite file folds its log
+    /// into it and leaves nothing beside it.
+    pub async fn close(&self) {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.close().await,
+            Store::Postgres(postgres) => postgres.close().await,
         }
     }
 

@@ -164,6 +164,12 @@ impl Postgres {
         self.from(&self.writers).await
     }
 
+    pub(super) async fn close(&self) {
+        let closing = async { tokio::join!(self.writers.close(), self.readers.close()) };
+        // Whoever still works with one is not waited for longer than for an answer.
+        let _ = tokio::time::timeout(self.patience, closing).await;
+    }
+
     async fn from(&self, pool: &PgPool) -> Result<PgConn> {
         Ok(PgConn { inner: pool.acquire().await?, state: State::Sound, patience: self.patience })
     }
@@ -175,13 +181,30 @@ fn millis(time: Duration) -> String {
 
 /// What every connection has. Nothing here weakens what the server does to keep data.
 fn options(config: &Config) -> std::result::Result<PgConnectOptions, String> {
-    let options = PgConnectOptions::from_str(&config.database_url);
     // The cause may quote the URL, and with it the password.
-    let options = options.map_err(|_| "--database-url: not a URL like postgres://user:password@host:5432/name")?;
+    let options = parse(&config.database_url)
+        .map_err(|_| "--database-url: not a URL like postgres://user:password@host:5432/name")?;
     Ok(options
         .application_name("duet")
         .statement_cache_capacity(256)
         .options([("client_min_messages", "error"), ("TimeZone", "UTC")]))
+}
+
+/// Reads a URL as `psql` does: one that names a user and no host, which is then the socket of this machine or the host
+/// among its parameters, is a URL too. The library takes a user without a host only as a parameter.
+pub(super) fn parse(url: &str) -> sqlx::Result<PgConnectOptions> {
+    let Some((scheme, rest)) = url.split_once("://") else { return PgConnectOptions::from_str(url) };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let Some(credentials) = rest[..end].strip_suffix('@') else { return PgConnectOptions::from_str(url) };
+    let (place, query) = rest[end..].split_once('?').unwrap_or((&rest[end..], ""));
+    let (user, password) = credentials.split_once(':').map_or((credentials, None), |(user, word)| (user, Some(word)));
+    // Both stand percent-encoded in a URL, before the host as in its parameters; there a + is a space besides.
+    let plain = |text: &str| text.replace('+', "%2B").replace('&', "%26");
+    let mut moved = format!("{scheme}://{place}?{query}&user={}", plain(user));
+    if let Some(password) = password {
+        moved.push_str(&format!("&password={}", plain(password)));
+    }
+    PgConnectOptions::from_str(&moved)
 }
 
 /// A database for people: without its password.
@@ -274,5 +297,31 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
             Some(Error::busy())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d12_a_url_may_name_a_user_and_no_host() {
+        let of = |url: &str| parse(url).map(|found| (found.get_username().to_owned(), found.get_host().to_owned()));
+        let told = |user: &str, host: &str| (user.to_owned(), host.to_owned());
+        for (url, wanted) in [
+            ("postgres://u@h/db", told("u", "h")),
+            ("postgres://u@/db?host=h", told("u", "h")),
+            ("postgres://u%2B1:p%40ss@/db?host=h&sslmode=disable", told("u+1", "h")),
+            ("postgres://u+1@/db?host=h", told("u+1", "h")),
+            ("postgresql://u:p@?host=h", told("u", "h")),
+        ] {
+            assert_eq!(of(url).expect(url), wanted, "{url}");
+        }
+        let by_socket = parse("postgres://u:p@/db?host=/var/run/postgresql").expect("options");
+        assert_eq!(
+            by_socket.get_socket().map(|path| path.as_path()),
+            Some(std::path::Path::new("/var/run/postgresql"))
+        );
+        assert_eq!(by_socket.get_database(), Some("db"));
     }
 }

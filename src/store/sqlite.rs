@@ -2,17 +2,17 @@
 
 use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Use, outage};
+use super::{Use, outage, private};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::sentence;
@@ -77,11 +77,13 @@ impl Sqlite {
     pub(super) async fn open(config: &Config, how: Use) -> std::result::Result<Sqlite, String> {
         let path = path(config);
         let shown = path.display();
+        let beside = path.with_extension("lock");
         let lock = match how {
-            Use::Serving | Use::Alone => Some(lock(&path)?),
+            Use::Serving | Use::Alone => Some(lock(&path, &beside)?),
             Use::Beside if path.exists() => None,
             Use::Beside => return Err(format!("there is no database at {shown}: name the server's --data-dir")),
         };
+        private::close_to_others(&path, &beside);
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -143,6 +145,18 @@ impl Sqlite {
         Ok(())
     }
 
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        // Whoever still writes is not waited for for ever; what is written is safe in the log beside the file.
+        let Ok(writer) = self.writer().await else { return };
+        let nothing = SqliteConnectOptions::new().in_memory(true).connect().await;
+        if let (SqliteConn::Writer(mut writer), Ok(nothing)) = (writer, nothing)
+            && let Err(cause) = std::mem::replace(&mut *writer, nothing).close().await
+        {
+            tracing::warn!(%cause, "the database was not closed in order");
+        }
+    }
+
     pub(super) async fn writer(&self) -> Result<SqliteConn> {
         let writer = tokio::time::timeout(WRITER_WAIT, Arc::clone(&self.writer).lock_owned()).await;
         writer.map(SqliteConn::Writer).map_err(|_| Error::busy())
@@ -150,15 +164,13 @@ impl Sqlite {
 }
 
 /// Two processes on one file would each think that they tell their sockets everything.
-fn lock(path: &std::path::Path) -> std::result::Result<File, String> {
+fn lock(path: &Path, beside: &Path) -> std::result::Result<File, String> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory)
             .map_err(|cause| format!("cannot make {}: {cause}; choose another --data-dir", directory.display()))?;
     }
-    let beside = path.with_extension("lock");
     let cannot = |cause: &dyn std::fmt::Display| format!("cannot write {}: {cause}", beside.display());
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&beside).map_err(|cause| cannot(&cause))?;
+    let file = File::options().create(true).truncate(false).write(true).open(beside).map_err(|cause| cannot(&cause))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -144,9 +144,10 @@ impl Postgres {
         let log = log.expect("a log");
         let mut command = program("postgres");
         command.arg("-D").arg(&self.data).args(["-p", &self.address.port().to_string()]);
-        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"] {
+        for setting in ["listen_addresses=127.0.0.1", "max_connections=300"] {
             command.args(["-c", setting]);
         }
+        command.args(["-c", &format!("unix_socket_directories={}", self.data.display())]);
         if let Some([certificate, key, _]) = &self.tls {
             let (certificate, key) = (certificate.display(), key.display());
             command.args(["-c", "ssl=on", "-c", &format!("ssl_cert_file={certificate}")]);
@@ -212,6 +213,16 @@ impl Postgres {
             None => url,
             Some([_, _, root]) => format!("{url}?sslmode=verify-full&sslrootcert={}", root.display()),
         }
+    }
+
+    /// How a client on the same machine reaches one of its databases, in the ways that `psql` takes.
+    pub fn socket_urls(&self, database: &str) -> [String; 3] {
+        let (port, place) = (self.address.port(), self.data.display());
+        [
+            format!("postgres://{OWNER}@/{database}?host={place}&port={port}"),
+            format!("postgresql://{OWNER}:any@/{database}?port={port}&host={place}"),
+            format!("postgres:///{database}?host={place}&port={port}&user={OWNER}"),
+        ]
     }
 
     /// A new, empty database; its name.

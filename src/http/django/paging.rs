@@ -127,7 +127,7 @@ fn page_number(asked: &str, size: i64, total: i64) -> Result<i64, Refusal> {
 impl Call {
     /// An absolute URL of a path of this server.
     pub(super) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.app.config.public_url.trim_end_matches('/'))
+        format!("{}{path}", self.app.config.base_url())
     }
 
     /// The URL of this request with some numbers of its query set, or taken out.

@@ -39,7 +39,7 @@ impl JsonSchema for Wrong {
 }
 
 pub(super) async fn get(call: Call) -> Answer {
-    Ok(answer(StatusCode::OK, &document(&call.app.config.public_url)))
+    Ok(answer(StatusCode::OK, &document(&call.app.config.base_url())))
 }
 
 /// The document of a server that is reached there.

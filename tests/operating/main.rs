@@ -1,17 +1,25 @@
 //! Starting, stopping, and the operator's commands beside a running server.
 #![expect(clippy::expect_used, reason = "a story that cannot go on fails")]
 
+#[path = "../support/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
+mod kept;
+mod output;
+mod settings;
+
+use std::io::BufRead;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection};
+use support::process::Process;
 use support::setup::Because;
-use support::{Client, Server, http};
+use support::{Client, Server, http, in_time};
 
 /// Runs duet to its end.
 fn duet(data_dir: &Path, args: &[&str]) -> Output {
@@ -28,6 +36,35 @@ fn duet_hearing(data_dir: &Path, args: &[&str], input: &str) -> Output {
     // A command that reads nothing may be gone before it is told anything.
     let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
     child.wait_with_output().expect("wait for duet")
+}
+
+/// Starts a server whose standard error goes elsewhere, and waits until it says where it listens.
+async fn serving(data_dir: &Path, args: &[&str], errors: Stdio) -> (Process, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
+    command.arg("serve");
+    listening(command, data_dir, args, errors).await
+}
+
+/// The same, started by another command.
+async fn listening(mut command: Command, data_dir: &Path, args: &[&str], errors: Stdio) -> (Process, SocketAddr) {
+    command.args(["--argon2-memory-kib", "8", "--argon2-passes", "1"]).args(args);
+    if !args.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.arg("--data-dir").arg(data_dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+    let mut process = Process::start(&mut command, "KILL", None);
+    let output = process.output().expect("it is piped");
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // Reads on to the end, so that the server never waits for this reader.
+    std::thread::spawn(move || {
+        let mut lines = std::io::BufReader::new(output).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.split_once("http://").and_then(|(_, rest)| rest.trim().parse().ok()));
+        // Nobody waits any more after the deadline.
+        let _ = tell.send(address);
+        lines.for_each(drop);
+    });
+    let address: Option<SocketAddr> = in_time("the server to listen", told).await.expect("the reader answers");
+    (process, address.expect("the server ended before it listened"))
 }
 
 fn said(output: &Output) -> String {

@@ -15,8 +15,9 @@ use support::setup::{Because, shared};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_goes_as_shown() {
-    // The rates as they are by default, since the greeting tells them.
-    let mut server = Server::start_alone(Because::OfTheFile, &[("commands-per-s", "50")]).await;
+    // The rates as they are by default, since the greeting tells them, and the URL that clients are shown.
+    let settings = [("commands-per-s", "50"), ("public-url", "http://127.0.0.1:8080")];
+    let mut server = Server::start_alone(Because::OfTheFile, &settings).await;
     let mut addresses = Walk::cluster_addresses(shared().await);
     addresses.push(("127.0.0.1:8080", server.next_address()));
     let folder = tempfile::tempdir().expect("a folder");

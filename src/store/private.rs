@@ -32,7 +32,7 @@ fn companions(database: &Path) -> Vec<PathBuf> {
         name.push(end);
         PathBuf::from(name)
     };
-    COMPANIONS.iter().map(|end| named(end)).collect()
+    COMPANIONS.iter().map(named).collect()
 }
 
 /// Whether a folder is a data directory and nothing else: one that holds files of others is theirs to close.

@@ -89,7 +89,8 @@ impl<'a> Player<'a> {
     ) -> Player<'a> {
         let fault = session::fault(settings).map(|fault| ("DUET_PLANTED_FAULT", fault));
         let flags = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let flags: Vec<(&str, &str)> = flags.filter(|(name, _)| *name != "planted").collect();
+        let mut flags: Vec<(&str, &str)> = flags.filter(|(name, _)| *name != "planted").collect();
+        flags.push(("public-url", "http://127.0.0.1:8080"));
         let server = match flags.iter().any(|(name, _)| *name == "sockets-per-address") {
             true => Server::start_alone(Because::OfTheProcess, &flags).await,
             false => Server::start_with(&flags, fault.as_slice()).await,

@@ -107,9 +107,10 @@ impl Feed {
     fn apply_one(&self, notice: &Notice, rung: &mut Rung) {
         let hub = &self.hub;
         match notice {
-            Notice::Moved { conversation, seq, after, frame, hidden_from } => {
+            Notice::Moved { conversation, seq, after, frame, hidden_from, instead } => {
                 let hidden = MessageHidden { conversation: *conversation, seq: *seq };
-                let hidden = (!hidden_from.is_empty()).then(|| Event::MessageHidden(hidden).encode());
+                let instead = || instead.clone().unwrap_or_else(|| Event::MessageHidden(hidden).encode());
+                let hidden = (!hidden_from.is_empty()).then(instead);
                 let hidden = hidden.as_ref().map(|frame| (hidden_from.as_slice(), frame));
                 let stream = Stream::Conversation(*conversation);
                 hub.deliver(&Delivery { stream, seq: *seq, after: *after, frame, hidden }, rung);

@@ -66,18 +66,7 @@ const fn writing(name: &'static str, input: Input) -> Case {
     Case(name, input, [BeAbsent, BeAbsent, Allow, BeAbsent, Refuse("blocked"), BeAbsent])
 }
 
-/// Only for members who may write, about another's message, which a blocker does not see.
-const fn reacting(name: &'static str, input: Input) -> Case {
-    Case(name, input, [BeAbsent, BeAbsent, Allow, BeAbsent, Refuse("not_found"), BeAbsent])
-}
-
-/// What members may not do with a message that they see.
-const fn anothers(name: &'static str, input: Input) -> Case {
-    let no = Refuse("forbidden");
-    Case(name, input, [BeAbsent, BeAbsent, no, no, Refuse("not_found"), no])
-}
-
-/// What members may not do with a conversation of two.
+/// What members may not do with a conversation of two, or with another's message that they see.
 const fn forbidden(name: &'static str, input: Input) -> Case {
     let no = Refuse("forbidden");
     Case(name, input, [BeAbsent, BeAbsent, no, no, no, no])
@@ -155,10 +144,10 @@ const CASES: &[Case] = &[
     forbidden("member.remove", |to| with(conversation(to), json!({ "user": to.user }))),
     forbidden("member.role", |to| with(conversation(to), json!({ "user": to.user, "role": "admin" }))),
     writing("message.send", |to| with(conversation(to), json!({ "text": "let me in", "reply_to": to.seq }))),
-    anothers("message.edit", |to| with(message(to), json!({ "text": "I never said that" }))),
-    anothers("message.delete", |to| with(message(to), json!({ "for_all": true }))),
-    reacting("message.react", |to| with(message(to), json!({ "emoji": "👍" }))),
-    reacting("message.unreact", |to| with(message(to), json!({ "emoji": "👍" }))),
+    forbidden("message.edit", |to| with(message(to), json!({ "text": "I never said that" }))),
+    forbidden("message.delete", |to| with(message(to), json!({ "for_all": true }))),
+    writing("message.react", |to| with(message(to), json!({ "emoji": "👍" }))),
+    writing("message.unreact", |to| with(message(to), json!({ "emoji": "👍" }))),
     inside("message.history", conversation),
     inside("message.delivered", message),
     inside("message.read", message),

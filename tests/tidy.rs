@@ -262,6 +262,15 @@ fn only_the_store_speaks_sql() {
 }
 
 #[test]
+fn what_is_visible_is_decided_in_one_place() {
+    let files = files("src");
+    // Rows of pairs are written in pairs.rs and, by an import, in imported.rs.
+    let places = ["src/store/visible.rs", "src/store/pairs.rs", "src/store/imported.rs"];
+    let others = files.iter().filter(|file| file.room() == "store" && !places.contains(&file.path.as_str()));
+    nowhere("blocks are judged by the fragments of store/visible.rs", r"_blocked_at", others);
+}
+
+#[test]
 fn only_media_takes_pictures_apart() {
     let files = files("src");
     let decoders = r"\b(?:image|png|gif|image_webp|zune_jpeg|blurhash)::";

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::error::CloseCode;
 use crate::hub::Which;
-use crate::model::{ConversationId, Message, Micros, PersonalEntry, UserId};
+use crate::model::{ConversationId, Message, MessageKind, Micros, PersonalEntry, UserId};
 use crate::protocol::Event;
 use crate::protocol::events::MessageCreated;
 
@@ -34,8 +34,11 @@ pub enum Notice {
         /// What to tell, encoded.
         #[serde(with = "raw")]
         frame: Utf8Bytes,
-        /// Members who must not see it: they get its number only.
+        /// Members who must not see it.
         hidden_from: Vec<UserId>,
+        /// What they get instead, encoded; its number only where there is none.
+        #[serde(default, with = "raw_or_none")]
+        instead: Option<Utf8Bytes>,
     },
     /// An entry of a personal stream.
     Personal {
@@ -121,16 +124,19 @@ pub(super) enum Concerns<'a> {
 }
 
 impl Notice {
-    /// A message came, which nobody has seen yet.
+    /// A message came, which nobody has seen yet. What happens to a group is told without its author to those who must
+    /// not see the author.
     pub fn created(message: Message, hidden_from: Vec<UserId>) -> Notice {
         let (conversation, seq) = (message.conversation, message.seq);
-        let event = Event::MessageCreated(MessageCreated { conversation, seq, after: None, message });
-        Notice::moved(conversation, seq, &event, hidden_from)
+        let event = |message| Event::MessageCreated(MessageCreated { conversation, seq, after: None, message });
+        let of_group = message.kind != Some(MessageKind::Text) && !hidden_from.is_empty();
+        let instead = of_group.then(|| event(Message { sender: None, ..message.clone() }).encode());
+        Notice::Moved { conversation, seq, after: seq - 1, frame: event(message).encode(), hidden_from, instead }
     }
 
     /// A conversation moved to `seq`, from the number before it.
     pub fn moved(conversation: ConversationId, seq: i64, event: &Event, hidden_from: Vec<UserId>) -> Notice {
-        Notice::Moved { conversation, seq, after: seq - 1, frame: event.encode(), hidden_from }
+        Notice::Moved { conversation, seq, after: seq - 1, frame: event.encode(), hidden_from, instead: None }
     }
 
     /// The conversation whose members it concerns.
@@ -217,6 +223,26 @@ mod raw {
     }
 }
 
+/// The same for a frame that need not be there.
+mod raw_or_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::value::RawValue;
+    use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+    pub(super) fn serialize<S: Serializer>(frame: &Option<Utf8Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: Option<&RawValue> = frame
+            .as_ref()
+            .map(|frame| serde_json::from_str(frame.as_str()))
+            .transpose()
+            .map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Utf8Bytes>, D::Error> {
+        Ok(<Option<&RawValue>>::deserialize(deserializer)?.map(|raw| raw.get().into()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,11 +253,16 @@ mod tests {
         let entry = PersonalEntry { seq: 4, kind: PersonalKind::Matched, subject: 8, at: 5 };
         let hidden_from = vec![UserId(9)];
         let (frame_too, hidden) = (frame.clone(), hidden_from.clone());
+        let moved = |instead| {
+            let (frame, hidden_from) = (frame.clone(), hidden_from.clone());
+            Notice::Moved { conversation, seq: 2, after: 1, frame, hidden_from, instead }
+        };
         vec![
-            Notice::Moved { conversation, seq: 2, after: 1, frame: frame.clone(), hidden_from: hidden.clone() },
+            moved(None),
+            moved(Some(frame.clone())),
             Notice::Personal { user, entry },
             Notice::State { conversation, frame: frame.clone(), hidden_from: hidden.clone(), change: 11 },
-            Notice::EphemeralIn { conversation, frame: frame.clone(), hidden_from },
+            Notice::EphemeralIn { conversation, frame: frame.clone(), hidden_from: hidden.clone() },
             Notice::EphemeralTo { users: hidden, frame: frame_too },
             Notice::Joined { conversation, user },
             Notice::Left { conversation, user },

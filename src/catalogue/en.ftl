@@ -136,7 +136,6 @@ before-or-after = Say before or after, not both.
 emojis-full = At most { $max } different emojis.
 title-needed = A group needs a title.
 group-full = A group has at most { $max } members.
-not-in-one-group = Not all of these users can be in one group.
 leave-instead = Leave with conversation.leave.
 role-too-low = Your role in this group does not allow it.
 last-owner = A group keeps at least one owner. Make somebody else an owner first.

@@ -147,7 +147,6 @@ before-or-after = Dites before ou after, pas les deux.
 emojis-full = Au plus { $max } emojis différents.
 title-needed = Un groupe a besoin d'un titre.
 group-full = Un groupe a au plus { $max } membres.
-not-in-one-group = Ces utilisateurs ne peuvent pas tous être dans un même groupe.
 leave-instead = Quittez avec conversation.leave.
 role-too-low = Votre rôle dans ce groupe ne le permet pas.
 last-owner = Un groupe garde au moins un propriétaire. Nommez-en d'abord un autre.

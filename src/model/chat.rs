@@ -44,7 +44,7 @@ pub enum MessageKind {
     MemberAdded,
     /// `subject` was taken out.
     MemberRemoved,
-    /// `sender` left.
+    /// `subject` left.
     MemberLeft,
     /// `subject` has a new role, told in `text`.
     RoleChanged,
@@ -62,7 +62,7 @@ pub struct Message {
     /// The global id. Absent when hidden.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
-    /// The author. Absent when hidden.
+    /// The author. Absent when hidden, and from what happens to a group where the reader blocks who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<UserId>,
     /// What it is. Absent when hidden.
@@ -92,7 +92,7 @@ pub struct Message {
     /// Deleted for all: only its place is left.
     #[serde(skip_serializing_if = "is_false")]
     pub deleted: bool,
-    /// Not this reader's: written by somebody they blocked, or from before they came.
+    /// A text of somebody whom this reader blocks: only its place is told.
     #[serde(skip_serializing_if = "is_false")]
     pub hidden: bool,
     /// Who reacted with what, in order of the emoji.

@@ -64,7 +64,7 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
     let mut tx = app.store.begin().await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
-    let stored = changes::stored(&mut tx, actor.user, conversation, seq, membership.joined_seq).await?;
+    let stored = changes::stored(&mut tx, actor.user, conversation, seq).await?;
     if stored.sender_id != actor.user || stored.kind != MessageKind::Text {
         return Err(Error::forbidden(sentence!("only-author")));
     }
@@ -79,7 +79,7 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
     let at = app.now();
     let rev = changes::edit(&mut tx, conversation, stored.id, &text, &text::fold(&text), at).await?;
     let event = Event::MessageEdited(MessageEdited { conversation, seq: rev, message: seq, text, edited_at: at });
-    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, event).await
+    commit_change(app, tx, &[stored.sender_id], conversation, membership.kind, seq, rev, event).await
 }
 
 /// Deletes a message: for oneself, or for all.
@@ -90,7 +90,7 @@ pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Cha
         conversations::lock(&mut tx, &[conversation]).await?;
     }
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
-    let stored = changes::stored(&mut tx, actor.user, conversation, seq, membership.joined_seq).await?;
+    let stored = changes::stored(&mut tx, actor.user, conversation, seq).await?;
     let unchanged = Changed { conversation, seq: membership.head };
     if !for_all {
         if !changes::remove_for(&mut tx, actor.user, conversation, seq).await? {
@@ -113,19 +113,21 @@ pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Cha
     membership.may_write()?;
     let rev = changes::delete(&mut tx, conversation, &stored, app.now()).await?;
     let event = Event::MessageDeleted(MessageDeleted { conversation, seq: rev, message: seq });
-    let changed = commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, event).await?;
+    // Told to everybody who sees the message, whoever deletes it: the event names nobody.
+    let changed = commit_change(app, tx, &[stored.sender_id], conversation, membership.kind, seq, rev, event).await?;
     if stored.file_id.is_some() {
         app.media.collect_soon();
     }
     Ok(changed)
 }
 
-/// Commits a change of the message at `seq`, and tells the members who may see it.
+/// Commits a change of the message at `seq`, and tells the members. Those who block one of `authors` are told its number
+/// only.
 #[expect(clippy::too_many_arguments, reason = "the change as it is; a struct would be taken apart at once")]
 pub(super) async fn commit_change(
     app: &App,
     mut tx: Tx,
-    actor: UserId,
+    authors: &[UserId],
     conversation: ConversationId,
     kind: ConversationKind,
     seq: i64,
@@ -134,7 +136,7 @@ pub(super) async fn commit_change(
 ) -> Result<Changed> {
     let hidden_from = match kind {
         ConversationKind::Direct => Vec::new(),
-        ConversationKind::Group => conversations::hidden_from(&mut tx, conversation, actor, seq).await?,
+        ConversationKind::Group => conversations::hidden_from(&mut tx, conversation, seq, authors).await?,
     };
     app.commit(tx, vec![Notice::moved(conversation, rev, &event, hidden_from)]).await?;
     Ok(Changed { conversation, seq: rev })

@@ -4,7 +4,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::app::App;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Actor, ConversationId};
+use crate::model::{Actor, ConversationId, MessageKind, UserId};
 use crate::ops::messages::commit_change;
 use crate::protocol::Event;
 use crate::protocol::commands::{MessageReact, MessageUnreact};
@@ -31,7 +31,8 @@ pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed
         return Ok(Changed { conversation, seq: membership.head });
     };
     let event = ReactionAdded { conversation, seq: rev, message: seq, user: actor.user, emoji };
-    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, Event::ReactionAdded(event)).await
+    let authors = authors(actor, &stored);
+    commit_change(app, tx, &authors, conversation, membership.kind, seq, rev, Event::ReactionAdded(event)).await
 }
 
 /// Takes an emoji back.
@@ -44,18 +45,25 @@ pub async fn remove(app: &App, actor: Actor, input: MessageUnreact) -> Result<Ch
         return Ok(Changed { conversation, seq: membership.head });
     };
     let event = ReactionRemoved { conversation, seq: rev, message: seq, user: actor.user, emoji };
-    commit_change(app, tx, actor.user, conversation, membership.kind, seq, rev, Event::ReactionRemoved(event)).await
+    let authors = authors(actor, &stored);
+    commit_change(app, tx, &authors, conversation, membership.kind, seq, rev, Event::ReactionRemoved(event)).await
 }
 
 async fn judge(tx: &mut Conn, actor: Actor, conversation: ConversationId, seq: i64) -> Result<(Membership, Stored)> {
     conversations::lock(tx, &[conversation]).await?;
     let membership = conversations::membership(tx, conversation, actor.user).await?;
-    let stored = changes::stored(tx, actor.user, conversation, seq, membership.joined_seq).await?;
+    let stored = changes::stored(tx, actor.user, conversation, seq).await?;
     if stored.deleted_at.is_some() {
         return Err(Error::not_found("message"));
     }
     membership.may_write()?;
     Ok((membership, stored))
+}
+
+/// Whose block hides a reaction: that of the one who reacts, and that of the author of a text.
+fn authors(actor: Actor, stored: &Stored) -> Vec<UserId> {
+    let of_message = (stored.kind == MessageKind::Text).then_some(stored.sender_id);
+    std::iter::once(actor.user).chain(of_message).collect()
 }
 
 /// One visible sign, without control characters.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::FromRow;
 
+use super::visible::{no_block, pair_of};
 use super::{Conn, files, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Gender, Micros, OwnProfile, Preferences, Status, UserId};
@@ -245,15 +246,17 @@ pub async fn own(conn: &mut Conn, user: UserId) -> Result<Option<OwnProfile>> {
 
 /// Some users as far as a reader may see them: without those who are unknown, deleted, disabled, or blocked either way.
 pub async fn seen(conn: &mut Conn, reader: UserId, users: &[UserId]) -> Result<Vec<Seen>> {
-    const SQL: &str = "SELECT u.id, u.username, u.first_name, u.last_name, u.bio, u.birth_date, u.gender, u.location, \
+    const SQL: &str = concat!(
+        "SELECT u.id, u.username, u.first_name, u.last_name, u.bio, u.birth_date, u.gender, u.location, \
         u.cell_lat, u.cell_lon, u.status, u.last_active_at, u.here_until, \
         (p.matched_at IS NOT NULL AND p.match_ended_at IS NULL) OR EXISTS (SELECT 1 FROM members a \
             JOIN members b ON b.conversation_id = a.conversation_id WHERE a.user_id = $1 AND b.user_id = u.id) \
             AS acquainted \
-        FROM json_each($2) j JOIN users u ON u.id = j.value LEFT JOIN pairs p ON p.low = CASE WHEN u.id < $1 THEN u.id ELSE $1 END \
-            AND p.high = CASE WHEN u.id < $1 THEN $1 ELSE u.id END \
-        WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL \
-            AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL";
+        FROM json_each($2) j JOIN users u ON u.id = j.value ",
+        pair_of!("p", "$1", "u.id"),
+        " WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL AND ",
+        no_block!("p")
+    );
     let users = json_list(users);
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&users).fetch_all(c))?)
 }

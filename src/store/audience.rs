@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use super::visible::{no_block, pair_of};
 use super::{Conn, Store, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Micros, Status, UserId};
@@ -36,10 +37,11 @@ macro_rules! acquaintances {
                 WHERE me.user_id = $1 AND m.user_id <> $1 AND c.member_count <= $2) AS a \
             JOIN users u ON u.id = a.id \
             JOIN users one ON one.id = $1 AND one.deleted_at IS NULL \
-            LEFT JOIN pairs b ON b.low = CASE WHEN $1 < a.id THEN $1 ELSE a.id END \
-                AND b.high = CASE WHEN $1 < a.id THEN a.id ELSE $1 END \
-            WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL \
-                AND b.low_blocked_at IS NULL AND b.high_blocked_at IS NULL ",
+            ",
+            pair_of!("p", "$1", "a.id"),
+            " WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL AND ",
+            no_block!("p"),
+            " ",
             $tail
         )
     };

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
 use super::sweep::{self, Change};
+use super::visible::{blocks, is_blocked, pair_of};
 use super::writer::{NewMessage, Placed, Told, Written};
 use super::{Conn, Tx, conversations, files, json_list, on, run, search};
 use crate::error::{Error, ErrorCode, Result};
@@ -131,7 +132,7 @@ struct Known {
 /// A statement over the rows of a batch, which come as one JSON parameter, for SQLite and for Postgres: `j` has a column
 /// for each field that a row may have.
 macro_rules! over_rows {
-    ($head:literal, $tail:literal) => {
+    ($head:expr, $tail:expr) => {
         [
             concat!(
                 $head,
@@ -172,10 +173,10 @@ struct Rights {
     at: i64,
     kind: ConversationKind,
     head: i64,
-    /// The sender has blocked the other one.
-    blocked_at: Option<Micros>,
-    /// The other one has blocked the sender.
-    blocks_sender_at: Option<Micros>,
+    /// The sender blocks the other one.
+    blocks_other: bool,
+    /// The other one blocks the sender.
+    is_blocked: bool,
     other_deleted_at: Option<Micros>,
     /// The message answered is there for this member; null where nothing is answered.
     answers_seq: Option<i64>,
@@ -183,16 +184,25 @@ struct Rights {
 
 async fn rights(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Rights>> {
     const SQL: [&str; 2] = over_rows!(
-        "SELECT j.at, c.kind, c.seq AS head, \
-            CASE WHEN c.low = m.user_id THEN p.low_blocked_at ELSE p.high_blocked_at END AS blocked_at, \
-            CASE WHEN c.low = m.user_id THEN p.high_blocked_at ELSE p.low_blocked_at END AS blocks_sender_at, \
-            o.deleted_at AS other_deleted_at, a.seq AS answers_seq",
-        "JOIN members m ON m.conversation_id = j.conversation AND m.user_id = j.sender \
+        concat!(
+            "SELECT j.at, c.kind, c.seq AS head, ",
+            blocks!("p", "m.user_id"),
+            " AS blocks_other, ",
+            is_blocked!("p", "m.user_id"),
+            " AS is_blocked, o.deleted_at AS other_deleted_at, \
+            CASE WHEN c.kind = 'group' AND a.kind = 'text' AND ",
+            blocks!("ap", "m.user_id"),
+            " THEN NULL ELSE a.seq END AS answers_seq"
+        ),
+        concat!(
+            "JOIN members m ON m.conversation_id = j.conversation AND m.user_id = j.sender \
         JOIN users s ON s.id = m.user_id AND s.deleted_at IS NULL AND s.disabled_at IS NULL \
         JOIN conversations c ON c.id = m.conversation_id \
         LEFT JOIN pairs p ON p.low = c.low AND p.high = c.high \
         LEFT JOIN users o ON o.id = CASE WHEN c.low = m.user_id THEN c.high ELSE c.low END \
-        LEFT JOIN messages a ON a.conversation_id = c.id AND a.seq = j.reply_to AND a.seq > m.joined_seq"
+        LEFT JOIN messages a ON a.conversation_id = c.id AND a.seq = j.reply_to AND a.seq > m.joined_seq ",
+            pair_of!("ap", "m.user_id", "a.sender_id")
+        )
     );
     let sql = tx.sql(SQL);
     let rights: Vec<Rights> = on!(tx, c => sqlx::query_as(sql).bind(rows).fetch_all(c))?;
@@ -217,10 +227,10 @@ async fn claim(tx: &mut Conn, batch: &[NewMessage]) -> Result<Files> {
 impl Rights {
     fn judge(&self, message: &NewMessage) -> Result<()> {
         if self.kind == ConversationKind::Direct && !planted::is(Fault::BlockOutsideLock) {
-            if self.blocks_sender_at.is_some() || self.other_deleted_at.is_some() {
+            if self.is_blocked || self.other_deleted_at.is_some() {
                 return Err(Error::not_found("conversation"));
             }
-            if self.blocked_at.is_some() {
+            if self.blocks_other {
                 return Err(Error::new(ErrorCode::Blocked, sentence!("you-blocked")));
             }
         }
@@ -388,10 +398,12 @@ async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i6
 async fn hidden(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<HashMap<usize, Vec<UserId>>> {
     const SQL: [&str; 2] = over_rows!(
         "SELECT j.at, m.user_id",
-        "JOIN pairs p ON (p.low = j.sender AND p.high_blocked_at IS NOT NULL) \
-            OR (p.high = j.sender AND p.low_blocked_at IS NOT NULL) \
-        JOIN members m ON m.conversation_id = j.conversation \
+        concat!(
+            "JOIN pairs p ON (p.low = j.sender OR p.high = j.sender) AND ",
+            is_blocked!("p", "j.sender"),
+            " JOIN members m ON m.conversation_id = j.conversation \
             AND m.user_id = CASE WHEN p.low = j.sender THEN p.high ELSE p.low END"
+        )
     );
     let groups: Vec<&NumberedRow<'_>> = numbered.iter().filter(|row| row.group).collect();
     if groups.is_empty() {

@@ -4,6 +4,7 @@
 use sqlx::FromRow;
 
 use super::accounts::Wanted;
+use super::visible::{no_block, pair_of};
 use super::{Conn, json_list, on};
 use crate::error::Result;
 use crate::model::{Gender, Micros, UserId};
@@ -57,10 +58,11 @@ macro_rules! candidates {
             "SELECT u.id, u.birth_date, u.gender, u.seeks, u.age_min, u.age_max, u.distance_km, ",
             "u.cell_lat, u.cell_lon, u.last_active_at ",
             $from,
-            " LEFT JOIN pairs p ON p.low = CASE WHEN $1 < u.id THEN $1 ELSE u.id END ",
-            "AND p.high = CASE WHEN $1 < u.id THEN u.id ELSE $1 END ",
-            "WHERE u.id <> $1 AND u.deleted_at IS NULL AND u.disabled_at IS NULL ",
-            "AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND p.matched_at IS NULL ",
+            " ",
+            pair_of!("p", "$1", "u.id"),
+            " WHERE u.id <> $1 AND u.deleted_at IS NULL AND u.disabled_at IS NULL AND ",
+            no_block!("p"),
+            " AND p.matched_at IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_liked_at ELSE p.high_liked_at END IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_passed_at ELSE p.high_passed_at END IS NULL ",
             "AND u.age_min <= $2 AND u.age_max >= $2 AND u.birth_date BETWEEN $3 AND $4 ",

@@ -3,6 +3,7 @@
 
 use sqlx::FromRow;
 
+use super::visible::{author_hidden, pair_of};
 use super::{Conn, conversations, files, on, run, search};
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, FileId, MessageId, MessageKind, Micros, UserId};
@@ -24,21 +25,18 @@ pub struct Stored {
     pub deleted_at: Option<Micros>,
 }
 
-/// The message at a place, if a member who sees what is above `joined_seq` and has blocked some may change it.
-pub async fn stored(
-    tx: &mut Conn,
-    member: UserId,
-    conversation: ConversationId,
-    seq: i64,
-    joined_seq: i64,
-) -> Result<Stored> {
-    const SQL: &str = "SELECT m.id, m.sender_id, m.kind, m.text, m.file_id, m.deleted_at FROM messages m \
-        LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.sender_id THEN $1 ELSE m.sender_id END \
-            AND p.high = CASE WHEN $1 < m.sender_id THEN m.sender_id ELSE $1 END \
-        WHERE m.conversation_id = $2 AND m.seq = $3 AND m.seq > $4 \
-            AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NULL";
-    let found = on!(tx, c => sqlx::query_as(SQL).bind(member).bind(conversation).bind(seq).bind(joined_seq)
-        .fetch_optional(c))?;
+/// The message at a place, if a member sees more of it than its number.
+pub async fn stored(tx: &mut Conn, member: UserId, conversation: ConversationId, seq: i64) -> Result<Stored> {
+    const SQL: &str = concat!(
+        "SELECT m.id, m.sender_id, m.kind, m.text, m.file_id, m.deleted_at FROM messages m \
+        JOIN members me ON me.conversation_id = m.conversation_id AND me.user_id = $1 \
+        JOIN conversations c ON c.id = m.conversation_id ",
+        pair_of!("p", "$1", "m.sender_id"),
+        " WHERE m.conversation_id = $2 AND m.seq = $3 AND m.seq > me.joined_seq AND NOT (m.kind = 'text' AND ",
+        author_hidden!(),
+        ")"
+    );
+    let found = on!(tx, c => sqlx::query_as(SQL).bind(member).bind(conversation).bind(seq).fetch_optional(c))?;
     found.ok_or_else(|| Error::not_found("message"))
 }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::FromRow;
 
-use super::messages::{self, MessageRow, messages_for_reader};
+use super::messages::{self, MessageRow, last_of_each};
+use super::visible::{author_gone, blocks, is_blocked, is_pair, is_readable, is_shown, no_block, pair_of, with_author};
 use super::{Conn, json_list, on, run};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
@@ -31,8 +32,8 @@ pub struct Membership {
     pub delivered: i64,
     /// How far the member has read.
     pub read: i64,
-    blocked_at: Option<Micros>,
-    blocks_me_at: Option<Micros>,
+    blocks_other: bool,
+    is_blocked: bool,
     other_deleted_at: Option<Micros>,
 }
 
@@ -42,10 +43,10 @@ impl Membership {
         if self.kind == ConversationKind::Group {
             return Ok(());
         }
-        if self.blocks_me_at.is_some() || self.other_deleted_at.is_some() {
+        if self.is_blocked || self.other_deleted_at.is_some() {
             return Err(Error::not_found("conversation"));
         }
-        if self.blocked_at.is_some() {
+        if self.blocks_other {
             return Err(Error::new(ErrorCode::Blocked, sentence!("you-blocked")));
         }
         Ok(())
@@ -77,15 +78,18 @@ pub async fn lock(tx: &mut Conn, conversations: &[ConversationId]) -> Result<()>
 /// What a user is in a conversation; not found if they are not in it. In a transaction that locked the conversation
 /// nothing of it can change before the commit, but for how far the member has received and read.
 pub async fn membership(conn: &mut Conn, conversation: ConversationId, user: UserId) -> Result<Membership> {
-    const SQL: &str = "SELECT c.kind, c.title, c.seq AS head, c.member_count, m.role, m.joined_seq, m.delivered, m.read, \
-            CASE WHEN c.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END AS blocked_at, \
-            CASE WHEN c.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END AS blocks_me_at, \
-            o.deleted_at AS other_deleted_at \
+    const SQL: &str = concat!(
+        "SELECT c.kind, c.title, c.seq AS head, c.member_count, m.role, m.joined_seq, m.delivered, m.read, ",
+        blocks!("p", "$1"),
+        " AS blocks_other, ",
+        is_blocked!("p", "$1"),
+        " AS is_blocked, o.deleted_at AS other_deleted_at \
         FROM members m JOIN conversations c ON c.id = m.conversation_id \
         JOIN users s ON s.id = m.user_id AND s.deleted_at IS NULL AND s.disabled_at IS NULL \
         LEFT JOIN pairs p ON p.low = c.low AND p.high = c.high \
         LEFT JOIN users o ON o.id = CASE WHEN c.low = $1 THEN c.high ELSE c.low END \
-        WHERE m.user_id = $1 AND m.conversation_id = $2";
+        WHERE m.user_id = $1 AND m.conversation_id = $2"
+    );
     let found = on!(conn, c => sqlx::query_as(SQL).bind(user).bind(conversation).fetch_optional(c))?;
     found.ok_or_else(|| Error::not_found("conversation"))
 }
@@ -240,28 +244,34 @@ pub async fn append_change(
     })
 }
 
-/// Members who must not see what `actor` does to the message at `seq`: those who blocked the actor, and those who
-/// came after the message.
+/// Members who see no more than the number of a change of the message at `seq`: those who came after it, and those who
+/// block one of the `authors` of the message and its change.
 pub async fn hidden_from(
     conn: &mut Conn,
     conversation: ConversationId,
-    actor: UserId,
     seq: i64,
+    authors: &[UserId],
 ) -> Result<Vec<UserId>> {
-    const SQL: &str = "SELECT m.user_id FROM members m \
-        LEFT JOIN pairs p ON p.low = CASE WHEN $2 < m.user_id THEN $2 ELSE m.user_id END \
-            AND p.high = CASE WHEN $2 < m.user_id THEN m.user_id ELSE $2 END \
-        WHERE m.conversation_id = $1 AND (m.joined_seq >= $3 \
-            OR CASE WHEN p.low = m.user_id THEN p.low_blocked_at ELSE p.high_blocked_at END IS NOT NULL)";
-    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(actor).bind(seq).fetch_all(c))?)
+    const SQL: &str = concat!(
+        "SELECT m.user_id FROM members m WHERE m.conversation_id = $1 AND (m.joined_seq >= $2 \
+            OR EXISTS (SELECT 1 FROM json_each($3) j JOIN pairs p ON ",
+        is_pair!("p", "m.user_id", "j.value"),
+        " WHERE ",
+        blocks!("p", "m.user_id"),
+        "))"
+    );
+    let authors = json_list(authors);
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(seq).bind(&authors).fetch_all(c))?)
 }
 
 /// Members between whom and `user` there is a block, either way.
 pub async fn blocked_with(conn: &mut Conn, conversation: ConversationId, user: UserId) -> Result<Vec<UserId>> {
-    const SQL: &str = "SELECT m.user_id FROM members m \
-        JOIN pairs p ON p.low = CASE WHEN $2 < m.user_id THEN $2 ELSE m.user_id END \
-            AND p.high = CASE WHEN $2 < m.user_id THEN m.user_id ELSE $2 END \
-        WHERE m.conversation_id = $1 AND (p.low_blocked_at IS NOT NULL OR p.high_blocked_at IS NOT NULL)";
+    const SQL: &str = concat!(
+        "SELECT m.user_id FROM members m JOIN pairs p ON ",
+        is_pair!("p", "m.user_id", "$2"),
+        " WHERE m.conversation_id = $1 AND NOT ",
+        no_block!("p")
+    );
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(user).fetch_all(c))?)
 }
 
@@ -276,12 +286,16 @@ pub struct Block {
 
 /// The blocks between a user and some others, either way.
 pub async fn blocks_among(conn: &mut Conn, user: UserId, others: &[UserId]) -> Result<Vec<Block>> {
-    const SQL: &str = "SELECT p.low AS by, p.high AS of FROM json_each($2) j \
-        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
-            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.low_blocked_at IS NOT NULL \
-        UNION SELECT p.high AS by, p.low AS of FROM json_each($2) j \
-        JOIN pairs p ON p.low = CASE WHEN $1 < j.value THEN $1 ELSE j.value END \
-            AND p.high = CASE WHEN $1 < j.value THEN j.value ELSE $1 END WHERE p.high_blocked_at IS NOT NULL";
+    const SQL: &str = concat!(
+        "SELECT $1 AS by, j.value AS of FROM json_each($2) j JOIN pairs p ON ",
+        is_pair!("p", "$1", "j.value"),
+        " WHERE ",
+        blocks!("p", "$1"),
+        " UNION SELECT j.value AS by, $1 AS of FROM json_each($2) j JOIN pairs p ON ",
+        is_pair!("p", "$1", "j.value"),
+        " WHERE ",
+        is_blocked!("p", "$1")
+    );
     let others = json_list(others);
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&others).fetch_all(c))?)
 }
@@ -355,19 +369,17 @@ pub async fn view(
     members_max: usize,
     unread_cap: i64,
 ) -> Result<Vec<Conversation>> {
-    const SQL: &str = "SELECT c.id, c.kind, c.title, c.seq AS head, m.role, c.member_count, m.delivered, m.read, \
-            m.muted_until, m.archived, c.created_at, c.updated_at, \
-            (SELECT count(*) FROM (SELECT 1 FROM messages x \
-                JOIN users xu ON xu.id = x.sender_id AND xu.deleted_at IS NULL \
-                LEFT JOIN pairs p ON p.low = CASE WHEN $1 < x.sender_id THEN $1 ELSE x.sender_id END \
-                    AND p.high = CASE WHEN $1 < x.sender_id THEN x.sender_id ELSE $1 END \
-                WHERE x.conversation_id = c.id AND x.seq > m.read AND x.sender_id <> $1 AND x.kind = 'text' \
-                    AND x.deleted_at IS NULL AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL \
-                    AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.user_id = $1 AND r.conversation_id = c.id \
-                        AND r.seq = x.seq) \
-                LIMIT $3) AS capped) AS unread \
-        FROM json_each($2) j JOIN members m ON m.conversation_id = j.value AND m.user_id = $1 \
-        JOIN conversations c ON c.id = m.conversation_id ORDER BY j.key";
+    const SQL: &str = concat!(
+        "SELECT c.id, c.kind, c.title, c.seq AS head, me.role, c.member_count, me.delivered, me.read, \
+            me.muted_until, me.archived, c.created_at, c.updated_at, \
+            (SELECT count(*) FROM (SELECT 1 FROM messages m ",
+        with_author!(),
+        " WHERE m.conversation_id = c.id AND m.seq > me.read AND m.sender_id <> $1 AND ",
+        is_readable!(),
+        " LIMIT $3) AS capped) AS unread \
+        FROM json_each($2) j JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
+        JOIN conversations c ON c.id = me.conversation_id ORDER BY j.key"
+    );
     let list = json_list(ids);
     let rows: Vec<ViewRow> =
         on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&list).bind(unread_cap).fetch_all(c))?;
@@ -401,20 +413,21 @@ async fn members(
     ids: &str,
     members_max: usize,
 ) -> Result<HashMap<ConversationId, Vec<Member>>> {
-    const SQL: &str = "SELECT * FROM (SELECT m.conversation_id, m.user_id AS user, u.username, m.role, \
-            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND u.deleted_at IS NULL \
-                THEN m.delivered ELSE 0 END AS delivered, \
-            CASE WHEN p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND u.deleted_at IS NULL \
-                THEN m.read ELSE 0 END AS read, \
-            u.deleted_at IS NOT NULL OR (c.kind = 'direct' AND \
-                CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NOT NULL) AS gone, \
-            row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.user_id) AS place \
+    const SQL: &str = concat!(
+        "SELECT * FROM (SELECT m.conversation_id, m.user_id AS user, u.username, m.role, \
+            CASE WHEN u.deleted_at IS NULL AND ",
+        no_block!("p"),
+        " THEN m.delivered ELSE 0 END AS delivered, CASE WHEN u.deleted_at IS NULL AND ",
+        no_block!("p"),
+        " THEN m.read ELSE 0 END AS read, ",
+        author_gone!(),
+        " AS gone, row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.user_id) AS place \
         FROM json_each($2) j JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
         JOIN members m ON m.conversation_id = me.conversation_id \
-        JOIN conversations c ON c.id = m.conversation_id JOIN users u ON u.id = m.user_id \
-        LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.user_id THEN $1 ELSE m.user_id END \
-            AND p.high = CASE WHEN $1 < m.user_id THEN m.user_id ELSE $1 END) AS ranked \
-        WHERE place <= $3 ORDER BY conversation_id, place";
+        JOIN conversations c ON c.id = m.conversation_id JOIN users u ON u.id = m.user_id ",
+        pair_of!("p", "$1", "m.user_id"),
+        ") AS ranked WHERE place <= $3 ORDER BY conversation_id, place"
+    );
     #[derive(FromRow)]
     struct Row {
         conversation_id: ConversationId,
@@ -435,18 +448,7 @@ async fn members(
 
 /// The latest message of each conversation that the reader may see.
 async fn last_messages(conn: &mut Conn, reader: UserId, ids: &str) -> Result<HashMap<ConversationId, Message>> {
-    const SQL: &str = messages_for_reader!(
-        "WHERE m.id IN (SELECT (SELECT x.id FROM messages x \
-            LEFT JOIN pairs xp ON xp.low = CASE WHEN $1 < x.sender_id THEN $1 ELSE x.sender_id END \
-                AND xp.high = CASE WHEN $1 < x.sender_id THEN x.sender_id ELSE $1 END \
-            WHERE x.conversation_id = me2.conversation_id AND x.seq > me2.joined_seq \
-                AND (c2.kind = 'direct' OR CASE WHEN xp.low = $1 THEN xp.low_blocked_at ELSE xp.high_blocked_at END IS NULL) \
-                AND NOT EXISTS (SELECT 1 FROM removals xr WHERE xr.user_id = $1 \
-                    AND xr.conversation_id = x.conversation_id AND xr.seq = x.seq) \
-            ORDER BY x.seq DESC LIMIT 1) \
-        FROM json_each($2) j JOIN members me2 ON me2.conversation_id = j.value AND me2.user_id = $1 \
-        JOIN conversations c2 ON c2.id = me2.conversation_id)"
-    );
+    const SQL: &str = last_of_each!(is_shown!());
     let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(ids).fetch_all(c))?;
     let messages = messages::render(conn, reader, rows).await?;
     Ok(messages.into_iter().map(|message| (message.conversation, message)).collect())

@@ -1,5 +1,6 @@
 //! The end of an account.
 
+use super::visible::{blocks, pair_of};
 use super::{Conn, accounts, files, on, run};
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, Micros, UserId};
@@ -33,14 +34,17 @@ pub async fn lock(tx: &mut Conn, user: UserId) -> Result<()> {
 
 /// Everybody who has a match or a direct conversation with a user and was not blocked by them.
 pub async fn acquaintances(conn: &mut Conn, user: UserId) -> Result<Vec<UserId>> {
-    const SQL: &str = "SELECT o.other FROM ( \
+    const SQL: &str = concat!(
+        "SELECT o.other FROM ( \
             SELECT high AS other FROM pairs WHERE low = $1 AND matched_at IS NOT NULL AND match_ended_at IS NULL \
             UNION SELECT low FROM pairs WHERE high = $1 AND matched_at IS NOT NULL AND match_ended_at IS NULL \
             UNION SELECT CASE WHEN c.low = $1 THEN c.high ELSE c.low END FROM members m \
-                JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id = $1 AND c.kind = 'direct') o \
-        LEFT JOIN pairs p ON p.low = CASE WHEN o.other < $1 THEN o.other ELSE $1 END \
-            AND p.high = CASE WHEN o.other < $1 THEN $1 ELSE o.other END \
-        WHERE (CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END) IS NULL ORDER BY o.other";
+                JOIN conversations c ON c.id = m.conversation_id WHERE m.user_id = $1 AND c.kind = 'direct') o ",
+        pair_of!("p", "$1", "o.other"),
+        " WHERE NOT ",
+        blocks!("p", "$1"),
+        " ORDER BY o.other"
+    );
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_all(c))?)
 }
 

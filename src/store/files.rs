@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use sqlx::FromRow;
 
+use super::visible::{is_readable, no_block, pair_of, with_author};
 use super::{Conn, json_list, on, run};
 use crate::error::Result;
 use crate::model::{Attachment, FileId, FileKind, Micros, UserId};
@@ -30,21 +31,18 @@ macro_rules! readable_of {
             $names,
             " JOIN files f ON f.name = j.value AND f.state = 'ready' \
                 JOIN users reader ON reader.id = $1 AND reader.deleted_at IS NULL AND reader.disabled_at IS NULL \
-                JOIN users o ON o.id = f.owner_id AND o.deleted_at IS NULL \
-                LEFT JOIN pairs p ON p.low = CASE WHEN $1 < f.owner_id THEN $1 ELSE f.owner_id END \
-                AND p.high = CASE WHEN $1 < f.owner_id THEN f.owner_id ELSE $1 END \
-                WHERE f.owner_id = $1 \
-                OR (o.disabled_at IS NULL AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL \
-                AND EXISTS (SELECT 1 FROM pictures x WHERE x.file_id = f.id)) \
+                JOIN users o ON o.id = f.owner_id AND o.deleted_at IS NULL ",
+            pair_of!("op", "$1", "f.owner_id"),
+            " WHERE f.owner_id = $1 OR (o.disabled_at IS NULL AND ",
+            no_block!("op"),
+            " AND EXISTS (SELECT 1 FROM pictures x WHERE x.file_id = f.id)) \
                 OR EXISTS (SELECT 1 FROM messages m \
-                JOIN members me ON me.conversation_id = m.conversation_id AND me.user_id = $1 AND m.seq > me.joined_seq \
-                JOIN conversations c ON c.id = m.conversation_id \
-                WHERE m.file_id = f.id AND m.deleted_at IS NULL \
-                AND NOT EXISTS (SELECT 1 FROM removals r WHERE r.user_id = $1 \
-                AND r.conversation_id = m.conversation_id AND r.seq = m.seq) \
-                AND CASE WHEN c.kind = 'group' AND p.low = $1 THEN p.low_blocked_at \
-                WHEN c.kind = 'group' THEN p.high_blocked_at \
-                WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NULL)"
+                JOIN members me ON me.conversation_id = m.conversation_id AND me.user_id = $1 \
+                JOIN conversations c ON c.id = m.conversation_id ",
+            with_author!(),
+            " WHERE m.file_id = f.id AND ",
+            is_readable!(),
+            ")"
         )
     };
 }
@@ -259,10 +257,10 @@ pub async fn first_pictures(conn: &mut Conn, reader: UserId, users: &[UserId]) -
         "SELECT x.user_id, f.id AS file, f.owner_id, f.hash, ",
         shown!(),
         " FROM json_each($2) j JOIN pictures x ON x.user_id = j.value AND x.place = 0 JOIN files f ON f.id = x.file_id \
-            JOIN users u ON u.id = x.user_id AND u.deleted_at IS NULL AND u.disabled_at IS NULL \
-            LEFT JOIN pairs p ON p.low = CASE WHEN $1 < u.id THEN $1 ELSE u.id END \
-                AND p.high = CASE WHEN $1 < u.id THEN u.id ELSE $1 END \
-            WHERE p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL"
+            JOIN users u ON u.id = x.user_id AND u.deleted_at IS NULL AND u.disabled_at IS NULL ",
+        pair_of!("p", "$1", "u.id"),
+        " WHERE ",
+        no_block!("p")
     );
     let users = json_list(users);
     let rows: Vec<PictureRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&users).fetch_all(c))?;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::conversations::ListPosition;
-use super::messages::{self, MessageRow, messages_for_reader};
+use super::messages::{self, MessageRow, last_of_each, messages_for_reader};
 use super::pairs::{MatchRow, matches_of};
+use super::visible::is_readable;
 use super::{Conn, json_list, on};
 use crate::error::Result;
 use crate::model::{ConversationId, Message, MessageId, UserId};
@@ -43,18 +44,10 @@ pub async fn is_listed(conn: &mut Conn, user: UserId, conversation: Conversation
     Ok(found > 0)
 }
 
-/// The messages of a conversation with a text that the reader may see; who blocks the reader looks like a deleted
-/// account where the conversation is direct.
+/// The messages of conversation `$2` that the reader can read.
 macro_rules! texts {
     ($tail:literal) => {
-        messages_for_reader!(
-            "WHERE m.conversation_id = $2 AND m.kind = 'text' AND m.deleted_at IS NULL AND m.seq > me.joined_seq \
-                AND r.seq IS NULL AND u.deleted_at IS NULL \
-                AND CASE WHEN c.kind = 'group' AND p.low = $1 THEN p.low_blocked_at \
-                    WHEN c.kind = 'group' THEN p.high_blocked_at \
-                    WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NULL ",
-            $tail
-        )
+        messages_for_reader!("WHERE m.conversation_id = $2 AND ", is_readable!(), " ", $tail)
     };
 }
 
@@ -84,21 +77,7 @@ pub async fn last_texts(
     reader: UserId,
     conversations: &[ConversationId],
 ) -> Result<HashMap<ConversationId, Message>> {
-    const SQL: &str = messages_for_reader!(
-        "WHERE m.id IN (SELECT (SELECT x.id FROM messages x JOIN users xu ON xu.id = x.sender_id \
-            LEFT JOIN pairs xp ON xp.low = CASE WHEN $1 < x.sender_id THEN $1 ELSE x.sender_id END \
-                AND xp.high = CASE WHEN $1 < x.sender_id THEN x.sender_id ELSE $1 END \
-            WHERE x.conversation_id = me2.conversation_id AND x.seq > me2.joined_seq AND x.kind = 'text' \
-                AND x.deleted_at IS NULL AND xu.deleted_at IS NULL \
-                AND CASE WHEN c2.kind = 'group' AND xp.low = $1 THEN xp.low_blocked_at \
-                    WHEN c2.kind = 'group' THEN xp.high_blocked_at \
-                    WHEN xp.low = $1 THEN xp.high_blocked_at ELSE xp.low_blocked_at END IS NULL \
-                AND NOT EXISTS (SELECT 1 FROM removals xr WHERE xr.user_id = $1 \
-                    AND xr.conversation_id = x.conversation_id AND xr.seq = x.seq) \
-            ORDER BY x.seq DESC LIMIT 1) \
-        FROM json_each($2) j JOIN members me2 ON me2.conversation_id = j.value AND me2.user_id = $1 \
-        JOIN conversations c2 ON c2.id = me2.conversation_id)"
-    );
+    const SQL: &str = last_of_each!(is_readable!());
     let ids = json_list(conversations);
     let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?;
     let messages = messages::render(conn, reader, rows).await?;

@@ -5,33 +5,47 @@ use std::collections::HashMap;
 
 use sqlx::FromRow;
 
+use super::visible::{author_gone, author_hidden, is_mine, pair_of};
 use super::{Conn, files, json_list, on};
 use crate::error::Result;
-use crate::model::{
-    ConversationId, ConversationKind, FileId, Message, MessageId, MessageKind, Micros, Reaction, UserId,
-};
+use crate::model::{ConversationId, FileId, Message, MessageId, MessageKind, Micros, Reaction, UserId};
 
 /// The messages of the conversations that reader `$1` is in, with all that decides how the reader sees them.
 macro_rules! messages_for_reader {
-    ($($where:literal),+) => {
+    ($($where:expr),+) => {
         concat!(
             "SELECT m.id, m.conversation_id, m.seq, m.rev, m.sender_id, m.kind, m.text, m.file_id, m.subject_id, m.reply_to, ",
             "m.client_key, m.sent_at, m.edited_at, m.deleted_at, ",
-            "c.kind AS conversation_kind, me.joined_seq, u.deleted_at AS sender_deleted_at, r.seq AS removed_seq, ",
-            "CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END AS blocked_at, ",
-            "CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END AS blocks_me_at ",
-            "FROM messages m ",
+            $crate::store::visible::is_mine!(),
+            " AS is_mine, ",
+            $crate::store::visible::author_hidden!(),
+            " AS author_hidden, ",
+            $crate::store::visible::author_gone!(),
+            " AS author_gone FROM messages m ",
             "JOIN members me ON me.conversation_id = m.conversation_id AND me.user_id = $1 ",
             "JOIN conversations c ON c.id = m.conversation_id ",
-            "JOIN users u ON u.id = m.sender_id ",
-            "LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.sender_id THEN $1 ELSE m.sender_id END ",
-            "AND p.high = CASE WHEN $1 < m.sender_id THEN m.sender_id ELSE $1 END ",
-            "LEFT JOIN removals r ON r.user_id = $1 AND r.conversation_id = m.conversation_id AND r.seq = m.seq ",
+            $crate::store::visible::with_author!(),
+            " ",
             $($where),+
         )
     };
 }
-pub(super) use messages_for_reader;
+
+/// In each of the conversations `$2`, the latest message of which something holds for the reader.
+macro_rules! last_of_each {
+    ($holds:expr) => {
+        $crate::store::messages::messages_for_reader!(
+            "WHERE m.id IN (SELECT (SELECT m.id FROM messages m ",
+            $crate::store::visible::with_author!(),
+            " WHERE m.conversation_id = me.conversation_id AND ",
+            $holds,
+            " ORDER BY m.seq DESC LIMIT 1) FROM json_each($2) j \
+                JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
+                JOIN conversations c ON c.id = me.conversation_id)"
+        )
+    };
+}
+pub(super) use {last_of_each, messages_for_reader};
 
 #[derive(Debug, FromRow)]
 pub(super) struct MessageRow {
@@ -49,37 +63,34 @@ pub(super) struct MessageRow {
     sent_at: Micros,
     edited_at: Option<Micros>,
     deleted_at: Option<Micros>,
-    conversation_kind: ConversationKind,
-    joined_seq: i64,
-    sender_deleted_at: Option<Micros>,
-    removed_seq: Option<i64>,
-    blocked_at: Option<Micros>,
-    blocks_me_at: Option<Micros>,
+    is_mine: bool,
+    author_hidden: bool,
+    author_gone: bool,
 }
 
 impl MessageRow {
-    /// The message as the reader sees it; none if the reader deleted it for themselves.
+    /// The message as the reader sees it; none if it is not the reader's.
     fn render(self) -> Option<Message> {
-        if self.removed_seq.is_some() {
+        if !self.is_mine {
             return None;
         }
-        let in_group = self.conversation_kind == ConversationKind::Group;
-        if self.seq <= self.joined_seq || (in_group && self.blocked_at.is_some()) {
+        let is_text = self.kind == MessageKind::Text;
+        if is_text && self.author_hidden {
             return Some(Message::hidden(self.conversation_id, self.seq, self.rev));
         }
-        // To the blocked side the blocker's messages look as a deleted account's do.
-        let gone = self.sender_deleted_at.is_some() || (!in_group && self.blocks_me_at.is_some());
-        let deleted = self.deleted_at.is_some() || (gone && self.kind == MessageKind::Text);
+        let deleted = self.deleted_at.is_some() || (is_text && self.author_gone);
+        // Messages of earlier versions name who left as their sender only.
+        let leaver = (self.kind == MessageKind::MemberLeft).then_some(self.sender_id);
         Some(Message {
             conversation: self.conversation_id,
             seq: self.seq,
             rev: self.rev,
             id: Some(self.id),
-            sender: Some(self.sender_id),
+            sender: (!self.author_hidden).then_some(self.sender_id),
             kind: Some(self.kind),
             text: (!deleted).then_some(self.text),
             attachment: None,
-            subject: self.subject_id,
+            subject: self.subject_id.or(leaver),
             reply_to: self.reply_to,
             client_key: self.client_key,
             sent_at: Some(self.sent_at),
@@ -121,19 +132,20 @@ async fn attach(conn: &mut Conn, messages: &mut [Message], files: &HashMap<Messa
     Ok(())
 }
 
-/// Reactions under some messages, without those of users whom the reader has blocked, of deleted accounts and, where
-/// the conversation is direct, of the one who blocks the reader and so looks like one.
+/// Reactions under some messages, without those of users whose messages the reader would not see there.
 async fn reactions(conn: &mut Conn, reader: UserId, ids: &[i64]) -> Result<HashMap<MessageId, Vec<Reaction>>> {
-    const SQL: &str = "SELECT r.message_id, r.emoji, r.user_id FROM json_each($2) j \
+    const SQL: &str = concat!(
+        "SELECT r.message_id, r.emoji, r.user_id FROM json_each($2) j \
         JOIN reactions r ON r.message_id = j.value \
         JOIN messages m ON m.id = r.message_id JOIN conversations c ON c.id = m.conversation_id \
-        JOIN users u ON u.id = r.user_id \
-        LEFT JOIN pairs p ON p.low = CASE WHEN $1 < r.user_id THEN $1 ELSE r.user_id END \
-            AND p.high = CASE WHEN $1 < r.user_id THEN r.user_id ELSE $1 END \
-        WHERE u.deleted_at IS NULL \
-            AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NULL \
-            AND (c.kind = 'group' OR CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NULL) \
-        ORDER BY r.message_id, r.emoji, r.user_id";
+        JOIN users u ON u.id = r.user_id ",
+        pair_of!("p", "$1", "r.user_id"),
+        " WHERE NOT ",
+        author_hidden!(),
+        " AND NOT ",
+        author_gone!(),
+        " ORDER BY r.message_id, r.emoji, r.user_id"
+    );
     let ids = json_list(ids);
     let rows: Vec<(MessageId, String, UserId)> =
         on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?;
@@ -170,7 +182,11 @@ pub async fn changes_after(
     // The head first, then the range: what commits in between has a rev above this head, and comes with its event.
     const HEAD: &str = "SELECT c.seq FROM conversations c JOIN members m ON m.conversation_id = c.id AND m.user_id = $1 \
         WHERE c.id = $2";
-    const RANGE: &str = messages_for_reader!("WHERE m.conversation_id = $2 AND m.rev > $3 ORDER BY m.rev LIMIT $4");
+    const RANGE: &str = messages_for_reader!(
+        "WHERE m.conversation_id = $2 AND m.rev > $3 AND ",
+        is_mine!(),
+        " ORDER BY m.rev LIMIT $4"
+    );
     let head: Option<i64> = on!(conn, c => sqlx::query_scalar(HEAD).bind(reader).bind(conversation).fetch_optional(c))?;
     let Some(head) = head else { return Ok(None) };
     let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(RANGE)
@@ -200,12 +216,14 @@ pub async fn history(
     limit: usize,
 ) -> Result<(Vec<Message>, bool)> {
     const BEFORE: &str = messages_for_reader!(
-        "WHERE m.conversation_id = $2 AND m.seq < $3 AND m.seq > me.joined_seq AND r.seq IS NULL \
-         ORDER BY m.seq DESC LIMIT $4"
+        "WHERE m.conversation_id = $2 AND m.seq < $3 AND ",
+        is_mine!(),
+        " ORDER BY m.seq DESC LIMIT $4"
     );
     const AFTER: &str = messages_for_reader!(
-        "WHERE m.conversation_id = $2 AND m.seq > $3 AND m.seq > me.joined_seq AND r.seq IS NULL \
-         ORDER BY m.seq LIMIT $4"
+        "WHERE m.conversation_id = $2 AND m.seq > $3 AND ",
+        is_mine!(),
+        " ORDER BY m.seq LIMIT $4"
     );
     let (sql, place) = match side {
         Side::Before(seq) => (BEFORE, seq),
@@ -248,6 +266,6 @@ pub async fn evidence(conn: &mut Conn, reader: UserId, places: &[(ConversationId
     let places = json_list(places);
     let sql = conn.sql([SQLITE, POSTGRES]);
     let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql).bind(reader).bind(&places).fetch_all(c))?;
-    let unblocked = |row| MessageRow { blocked_at: None, blocks_me_at: None, ..row };
+    let unblocked = |row| MessageRow { author_hidden: false, author_gone: false, ..row };
     render(conn, reader, rows.into_iter().map(unblocked).collect()).await
 }

@@ -30,6 +30,7 @@ pub mod sqlite;
 pub mod streams;
 pub mod supervision;
 pub mod sweep;
+mod visible;
 pub mod writer;
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! Full-text search within what a reader may see.
 
 use super::messages::{MessageRow, messages_for_reader, render};
+use super::visible::is_readable;
 use super::{Conn, on, run, streams};
 use crate::error::Result;
 use crate::model::{ConversationId, Message, MessageId, UserId};
@@ -44,13 +45,9 @@ macro_rules! found_by {
         messages_for_reader!(
             "JOIN message_search s ON s.rowid = m.id WHERE ",
             $matches,
-            " AND m.id < $3 AND ($4 IS NULL OR m.conversation_id = $4) \
-                AND m.deleted_at IS NULL AND u.deleted_at IS NULL AND r.seq IS NULL AND m.seq > me.joined_seq \
-                AND NOT (c.kind = 'group' \
-                    AND CASE WHEN p.low = $1 THEN p.low_blocked_at ELSE p.high_blocked_at END IS NOT NULL) \
-                AND NOT (c.kind = 'direct' \
-                    AND CASE WHEN p.low = $1 THEN p.high_blocked_at ELSE p.low_blocked_at END IS NOT NULL) \
-            ORDER BY m.id DESC LIMIT $5"
+            " AND m.id < $3 AND ($4 IS NULL OR m.conversation_id = $4) AND ",
+            is_readable!(),
+            " ORDER BY m.id DESC LIMIT $5"
         )
     };
 }

@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use super::visible::{no_block, pair_of};
 use super::{Conn, Store, json_list, on, run};
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, Micros, PersonalEntry, PersonalKind, UserId, Watermark};
@@ -89,15 +90,17 @@ pub async fn watermarks(
     reader: UserId,
     conversations: &[ConversationId],
 ) -> Result<Vec<PlacedWatermark>> {
-    const SQL: &str = "SELECT m.conversation_id AS conversation, m.user_id AS user, m.delivered, m.read \
+    const SQL: &str = concat!(
+        "SELECT m.conversation_id AS conversation, m.user_id AS user, m.delivered, m.read \
         FROM json_each($2) j \
         JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
         JOIN members m ON m.conversation_id = me.conversation_id \
-        JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL \
-        LEFT JOIN pairs p ON p.low = CASE WHEN $1 < m.user_id THEN $1 ELSE m.user_id END \
-            AND p.high = CASE WHEN $1 < m.user_id THEN m.user_id ELSE $1 END \
-        WHERE p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL AND (m.delivered > 0 OR m.read > 0) \
-        ORDER BY m.conversation_id, m.user_id";
+        JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL ",
+        pair_of!("p", "$1", "m.user_id"),
+        " WHERE ",
+        no_block!("p"),
+        " AND (m.delivered > 0 OR m.read > 0) ORDER BY m.conversation_id, m.user_id"
+    );
     let ids = json_list(conversations);
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?)
 }

@@ -1,6 +1,6 @@
 //! What a user is shown is what is there: live events, pages, history, counts and lists agree, on every device, whoever
 //! blocks, leaves, joins or deletes.
-#![expect(clippy::expect_used, clippy::panic, reason = "a story that cannot go on fails")]
+#![expect(clippy::expect_used, reason = "a story that cannot go on fails")]
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]

@@ -171,11 +171,8 @@ fn change(notice: &Notice) -> Option<Change> {
         Notice::Personal { user, entry } => Change::Moved(Stream::Personal(*user), entry.seq),
         Notice::State { conversation, .. } => Change::Positions(*conversation),
         Notice::SessionsEnded { user, .. } => Change::Sessions(*user),
-        Notice::EphemeralIn { .. }
-        | Notice::EphemeralTo { .. }
-        | Notice::Joined { .. }
-        | Notice::Left { .. }
-        | Notice::Crowded { .. }
-        | Notice::Spread { .. } => return None,
+        Notice::EphemeralIn { .. } | Notice::EphemeralTo { .. } | Notice::Crowded { .. } | Notice::Spread { .. } => {
+            return None;
+        }
     })
 }

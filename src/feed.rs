@@ -15,7 +15,7 @@ use crate::bus::Notice;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hub::{Caught, Delivery, Hub, Loss, Rung, Socket};
+use crate::hub::{Caught, Delivery, Hub, Loss, Membership, Origin, Rung, Socket};
 use crate::model::{ConversationId, Stream, UserId};
 use crate::planted::{self, Fault};
 use crate::protocol::Event;
@@ -116,6 +116,9 @@ impl Feed {
                 hub.deliver(&Delivery { stream, seq: *seq, after: *after, frame, hidden }, rung);
             }
             Notice::Personal { user, entry } => {
+                if let Some(change) = Membership::of(*user, entry) {
+                    hub.membership(&change, Origin::Told, rung);
+                }
                 let stream = Stream::Personal(*user);
                 if hub.follows(stream) {
                     let frame = Event::Personal(Personal { entry: entry.clone() }).encode();
@@ -133,8 +136,6 @@ impl Feed {
             Notice::EphemeralTo { users, frame } => {
                 users.iter().for_each(|user| hub.tell(Stream::Personal(*user), frame, &[], Loss::Drop, rung));
             }
-            Notice::Joined { conversation, user } => hub.join(*conversation, *user, 0, rung),
-            Notice::Left { conversation, user } => hub.leave(*conversation, *user),
             Notice::SessionsEnded { user, which, code } => hub.end_sessions(*user, *which, *code),
             Notice::Crowded { user, opened_upto } => hub.replace(*user, *opened_upto),
             Notice::Spread { user, nodes } => hub.spread(*user, *nodes),
@@ -153,22 +154,20 @@ pub async fn give_up(hub: Arc<Hub>) {
     }
 }
 
-/// Makes a registered socket follow all that its user is in, and answers the head of its personal stream. Registered
-/// first, read after: what happens in between reaches it through its user's personal stream.
+/// Makes a registered socket follow all that its user is in, and answers the number of the personal stream as of which
+/// that was read. Registered first, read after: what happens later reaches it through its user's personal stream.
 pub async fn start(store: &Store, hub: &Hub, socket: &Arc<Socket>) -> Result<i64> {
     let user = socket.actor.user;
     let mut conn = store.read().await?;
-    let heads = streams::heads(&mut conn, user).await?;
-    let conversations: Vec<ConversationId> = heads.iter().map(|head| head.conversation).collect();
-    if hub.follow(socket, &conversations) {
+    let (as_of, conversations) = streams::memberships(&mut conn, user).await?;
+    planted::pause_at("hello").await;
+    if hub.start(socket, as_of, &conversations) {
         // Read after registering: an event that is not in these heads reaches the socket by itself.
         for head in streams::heads(&mut conn, user).await? {
             hub.position(Stream::Conversation(head.conversation), head.head);
         }
     }
-    let personal = streams::personal_head(&mut conn, user).await?;
-    // Another socket of the user may have started at the same instant and read more; both stand where it stands.
-    Ok(personal.max(hub.position(Stream::Personal(user), personal)))
+    Ok(as_of)
 }
 
 /// Takes a client's cursors: tells what differs, and lets the socket read on from each cursor that is behind.
@@ -245,10 +244,24 @@ pub async fn pull(
 ) -> Result<()> {
     let user = socket.actor.user;
     let page = match stream {
-        Stream::Conversation(conversation) => conversation_page(store, config, user, conversation, from).await?,
-        Stream::Personal(_) => personal_page(store, config, user, from).await?,
+        Stream::Conversation(conversation) => {
+            let Some(page) = conversation_page(store, config, user, conversation, from).await? else {
+                return refused(store, hub, user, conversation).await;
+            };
+            page
+        }
+        Stream::Personal(_) => personal_page(store, hub, config, user, from).await?,
     };
     hub.caught_up(socket, stream, from, page);
+    Ok(())
+}
+
+/// A page was refused, since the user was no member when it was read. Asks once more, together with the number of the
+/// personal stream, so that a change which was seen meanwhile counts: either the sockets follow no longer, or the next
+/// page is not refused.
+async fn refused(store: &Store, hub: &Hub, user: UserId, conversation: ConversationId) -> Result<()> {
+    let (seq, is_member) = streams::is_member(&mut store.read().await?, user, conversation).await?;
+    hub.membership(&Membership { user, seq, conversation, is_member }, Origin::State, &mut Rung::default());
     Ok(())
 }
 
@@ -258,11 +271,10 @@ async fn conversation_page(
     user: UserId,
     conversation: ConversationId,
     after: i64,
-) -> Result<Caught> {
+) -> Result<Option<Caught>> {
     let mut conn = store.read().await?;
     let changes = messages::changes_after(&mut conn, user, conversation, after, config.page_max).await?;
-    // Not a member any more: the notice of that is on its way, and takes the stream from the socket.
-    let Some(mut changes) = changes else { return Err(Error::not_found("conversation")) };
+    let Some(mut changes) = changes else { return Ok(None) };
     cut(&mut changes, config.outbox_bytes);
     let (upto, more) = (changes.upto, changes.more);
     let watermarks = match more {
@@ -271,10 +283,10 @@ async fn conversation_page(
     };
     let watermarks: Vec<_> = watermarks.into_iter().map(|at| at.watermark).collect();
     if upto == after && watermarks.is_empty() {
-        return Ok(Caught { upto, more, frame: None });
+        return Ok(Some(Caught { upto, more, frame: None }));
     }
     let page = ConversationPage { conversation, after, upto, more, messages: changes.messages, watermarks };
-    Ok(Caught { upto, more, frame: Some(Event::ConversationPage(page).encode()) })
+    Ok(Some(Caught { upto, more, frame: Some(Event::ConversationPage(page).encode()) }))
 }
 
 /// Keeps a page within the bytes that one socket may hold; what is cut off comes with the next page.
@@ -292,13 +304,17 @@ fn cut(changes: &mut messages::Changes, bytes_max: usize) {
     }
 }
 
-async fn personal_page(store: &Store, config: &Config, user: UserId, after: i64) -> Result<Caught> {
+/// Reads a page of the personal stream. Memberships that it tells of count as if they had been told.
+async fn personal_page(store: &Store, hub: &Hub, config: &Config, user: UserId, after: i64) -> Result<Caught> {
     let mut conn = store.read().await?;
     // One more than a page holds tells whether another follows.
     let mut entries = streams::personal_after(&mut conn, user, after, config.page_max + 1).await?;
     let more = entries.len() > config.page_max;
     entries.truncate(config.page_max);
     let upto = entries.last().map_or(after, |entry| entry.seq);
+    let mut rung = Rung::default();
+    let changes = entries.iter().filter_map(|entry| Membership::of(user, entry));
+    changes.for_each(|change| hub.membership(&change, Origin::Read, &mut rung));
     let frame = (upto > after).then(|| Event::PersonalPage(PersonalPage { after, upto, more, entries }).encode());
     Ok(Caught { upto, more, frame })
 }

@@ -8,9 +8,9 @@
 
 pub mod currency;
 mod early;
+mod membership;
 mod socket;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,9 +21,10 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::config::Config;
 use crate::error::CloseCode;
 use crate::metrics;
-use crate::model::{Actor, ConversationId, Micros, SessionId, Stream, UserId};
+use crate::model::{Actor, Micros, SessionId, Stream, UserId};
 use crate::planted::{self, Fault};
 
+pub use membership::{Membership, Origin};
 pub use socket::{Rung, Socket};
 
 use currency::Currency;
@@ -101,8 +102,8 @@ impl Hub {
         }
     }
 
-    /// Registers a socket in its user's personal stream. It is *starting* until [`Hub::follow`]. Over the limit, the
-    /// user's oldest socket is told to close.
+    /// Registers a socket in its user's personal stream. It is told nothing numbered until [`Hub::start`]. Over the
+    /// limit, the user's oldest socket is told to close.
     pub fn register(&self, actor: Actor, opened_at: Micros, sockets_max: usize) -> Arc<Socket> {
         let id = self.next_socket.fetch_add(1, Ordering::Relaxed);
         let socket = Arc::new(Socket::starting(id, actor, opened_at));
@@ -115,26 +116,6 @@ impl Hub {
         socket
     }
 
-    /// Makes a starting socket follow the conversations it was read to be in; those it lost meanwhile are left out.
-    /// Answers whether the position of any is not known here yet, for [`Hub::position`].
-    pub fn follow(&self, socket: &Arc<Socket>, conversations: &[ConversationId]) -> bool {
-        let mut unknown = false;
-        for id in conversations {
-            let stream = Stream::Conversation(*id);
-            let mut followers = self.streams.entry(stream).or_default();
-            let lost = socket.lock().starting.as_ref().is_some_and(|lost| lost.contains(id));
-            if !lost {
-                followers.add(socket, *id);
-                unknown |= followers.delivered.is_none();
-            } else if followers.sockets.is_empty() {
-                drop(followers);
-                self.streams.remove_if(&stream, |_, followers| followers.sockets.is_empty());
-            }
-        }
-        socket.lock().starting = None;
-        unknown
-    }
-
     /// Tells how far a stream was when it was read after its sockets had registered. Answers how far it is known to be.
     pub fn position(&self, stream: Stream, head: i64) -> i64 {
         self.streams.get_mut(&stream).map_or(head, |mut followers| *followers.delivered.get_or_insert(head))
@@ -142,10 +123,14 @@ impl Hub {
 
     /// Forgets a socket that ended. Answers whether it was the last of its user here.
     pub fn remove(&self, socket: &Arc<Socket>) -> bool {
+        let following = {
+            let mut state = socket.lock();
+            // From here on no membership makes it follow anything.
+            state.is_closed = true;
+            std::mem::take(&mut state.following)
+        };
         let personal = Stream::Personal(socket.actor.user);
-        // Out of the personal stream first: from then on no join can make it follow anything new.
         self.forget(personal, socket);
-        let following = std::mem::take(&mut socket.lock().following);
         for id in following {
             self.forget(Stream::Conversation(id), socket);
         }
@@ -157,38 +142,6 @@ impl Hub {
             followers.sockets.retain(|other| other.id != socket.id);
         }
         self.streams.remove_if(&stream, |_, followers| followers.sockets.is_empty());
-    }
-
-    /// A user came into a conversation: their sockets here follow it from `cursor`.
-    pub fn join(&self, conversation: ConversationId, user: UserId, cursor: i64, rung: &mut Rung) {
-        let stream = Stream::Conversation(conversation);
-        for socket in self.sockets_of(user) {
-            let mut followers = self.streams.entry(stream).or_default();
-            followers.add(&socket, conversation);
-            let delivered = *followers.delivered.get_or_insert(cursor);
-            let mut state = socket.lock();
-            if let Some(lost) = &mut state.starting {
-                lost.remove(&conversation);
-            }
-            if delivered != cursor {
-                state.behind.insert(stream, Behind::at(cursor));
-                state.ring(&socket, rung);
-            }
-        }
-    }
-
-    /// A user is no longer in a conversation.
-    pub fn leave(&self, conversation: ConversationId, user: UserId) {
-        let stream = Stream::Conversation(conversation);
-        for socket in self.sockets_of(user) {
-            self.forget(stream, &socket);
-            let mut state = socket.lock();
-            state.behind.remove(&stream);
-            state.following.retain(|id| *id != conversation);
-            if let Some(lost) = &mut state.starting {
-                lost.insert(conversation);
-            }
-        }
     }
 
     /// Brings a numbered event to the live sockets of its stream; those whose outbox is full fall behind. An event that
@@ -218,7 +171,7 @@ impl Hub {
         for socket in &followers.sockets {
             let mut state = socket.lock();
             match state.behind.get(&event.stream).copied() {
-                Some(Behind::At { .. }) => continue,
+                Some(Behind::At { .. } | Behind::Starting) => continue,
                 Some(Behind::Ahead(cursor)) if event.seq <= cursor => continue,
                 Some(Behind::Ahead(cursor)) if event.after > cursor => {
                     state.behind.insert(event.stream, Behind::at(cursor));
@@ -280,6 +233,7 @@ impl Hub {
                     state.behind.insert(stream, Behind::at(from));
                 }
                 None => drop(state.behind.insert(stream, Behind::at(delivered))),
+                Some(Behind::Starting) => {}
             }
             state.ring(socket, rung);
         }
@@ -336,17 +290,17 @@ impl Hub {
     /// Takes a page that was read for a socket from `from`. The socket is live again when the page reaches all that
     /// was delivered; decided under the stream's lock, so that no event falls between.
     pub fn caught_up(&self, socket: &Arc<Socket>, stream: Stream, from: i64, page: Caught) {
-        let followers = self.streams.get(&stream);
+        let followers = self.streams.get_mut(&stream);
         let mut state = socket.lock();
         // A resume may have rewound the cursor, or the user may have left, while the page was read.
-        let (Some(followers), Some(Behind::At { cursor, told })) = (followers, state.behind.get(&stream).copied())
+        let (Some(mut followers), Some(Behind::At { cursor, told })) = (followers, state.behind.get(&stream).copied())
         else {
             return;
         };
         if cursor != from {
             return;
         }
-        let delivered = followers.delivered.unwrap_or(page.upto);
+        let delivered = *followers.delivered.get_or_insert(page.upto);
         if page.more || told || page.upto < delivered {
             state.behind.insert(stream, Behind::at(page.upto));
         } else if page.upto > delivered {
@@ -381,12 +335,6 @@ impl Hub {
     /// Whether any socket here follows a stream.
     pub fn follows(&self, stream: Stream) -> bool {
         self.streams.contains_key(&stream)
-    }
-
-    /// The conversations that a user's sockets here follow.
-    pub fn following(&self, user: UserId) -> BTreeSet<ConversationId> {
-        let sockets = self.sockets_of(user);
-        sockets.iter().flat_map(|socket| socket.lock().following.clone()).collect()
     }
 
     /// When the sockets of a user here were opened, the oldest first.
@@ -439,17 +387,6 @@ pub enum Which {
     Only(SessionId),
     /// Every one but this.
     AllBut(SessionId),
-}
-
-impl Followers {
-    fn add(&mut self, socket: &Arc<Socket>, conversation: ConversationId) {
-        if !self.sockets.iter().any(|other| other.id == socket.id) {
-            // Most conversations have one or two sockets here; doubling from four would waste most of it.
-            self.sockets.reserve_exact(1);
-            self.sockets.push(Arc::clone(socket));
-            socket.lock().following.push(conversation);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub enum Fault {
     NoSweep,
     /// A transaction that was begun and dropped stays open on its connection.
     NoRollbackGuard,
+    /// No node hears from the others who came into a conversation or left it.
+    UnheardMemberships,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -38,9 +40,17 @@ impl Fault {
             "publish_before_commit" => Fault::PublishBeforeCommit,
             "no_sweep" => Fault::NoSweep,
             "no_rollback_guard" => Fault::NoRollbackGuard,
+            "unheard_memberships" => Fault::UnheardMemberships,
             _ => return None,
         })
     }
+}
+
+/// The file by which a test asks for something at a place, in the directory that the variable `DUET_FAILPOINTS` names.
+#[cfg(feature = "planted-faults")]
+fn asked_at(place: &str) -> Option<std::path::PathBuf> {
+    static FOLDER: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
+    FOLDER.get_or_init(crate::config::failpoints).as_ref().map(|folder| folder.join(place))
 }
 
 /// Fails here if a test has asked for it, by a file of this name in the directory that the variable `DUET_FAILPOINTS`
@@ -48,10 +58,7 @@ impl Fault {
 #[cfg(feature = "planted-faults")]
 #[expect(clippy::panic, reason = "what was asked for")]
 pub fn fail_at(place: &str) {
-    static ASKED: std::sync::OnceLock<Option<std::path::PathBuf>> = std::sync::OnceLock::new();
-    let Some(file) = ASKED.get_or_init(crate::config::failpoints).as_ref().map(|folder| folder.join(place)) else {
-        return;
-    };
+    let Some(file) = asked_at(place) else { return };
     let asked = std::fs::read_to_string(&file);
     // Of several that come by at once, only the one that removes the file fails.
     if let (Ok(asked), Ok(())) = (asked, std::fs::remove_file(&file)) {
@@ -62,9 +69,39 @@ pub fn fail_at(place: &str) {
     }
 }
 
+/// Whether a test has asked for an error here, once.
+#[cfg(feature = "planted-faults")]
+pub fn error_at(place: &str) -> crate::error::Result<()> {
+    match asked_at(place).map(std::fs::remove_file) {
+        Some(Ok(())) => Err(crate::error::Error::busy()),
+        _ => Ok(()),
+    }
+}
+
+/// Waits here for as long as a test asks for it, and tells the test so by a second file.
+#[cfg(feature = "planted-faults")]
+pub async fn pause_at(place: &str) {
+    let Some(file) = asked_at(place) else { return };
+    while file.exists() {
+        // Where it cannot be told the test waits in vain, and says so.
+        let _ = std::fs::write(file.with_extension("reached"), "");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 /// Fails here if a test has asked for it; in a server that people use nobody can.
 #[cfg(not(feature = "planted-faults"))]
 pub const fn fail_at(_place: &str) {}
+
+/// Whether a test has asked for an error here; in a server that people use nobody can.
+#[cfg(not(feature = "planted-faults"))]
+pub const fn error_at(_place: &str) -> crate::error::Result<()> {
+    Ok(())
+}
+
+/// Waits here for as long as a test asks for it; in a server that people use nobody can.
+#[cfg(not(feature = "planted-faults"))]
+pub async fn pause_at(_place: &str) {}
 
 /// Whether this server was started with the fault.
 #[cfg(not(feature = "planted-faults"))]

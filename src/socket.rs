@@ -220,7 +220,7 @@ impl Session {
                 () = self.socket.bell.notified() => {}
                 result = async { match &mut pull { Some(pull) => pull.await, None => std::future::pending().await } } => {
                     pull = None;
-                    if let Err(error) = result && error.code != ErrorCode::NotFound {
+                    if result.is_err() {
                         return CloseCode::Restarted.into();
                     }
                 }

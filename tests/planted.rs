@@ -3,6 +3,8 @@
 #![cfg(feature = "planted-faults")]
 #![expect(clippy::print_stdout, reason = "what was counted belongs to the proof")]
 
+#[path = "planted/memberships.rs"]
+mod memberships;
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 

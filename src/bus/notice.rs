@@ -16,8 +16,11 @@ use crate::model::{ConversationId, Message, MessageKind, Micros, PersonalEntry, 
 use crate::protocol::Event;
 use crate::protocol::events::MessageCreated;
 
-/// The version of the packets.
-const VERSION: u32 = 1;
+/// The version of the packets. A node of version 1 follows conversations by notices that are no more; it ignores these
+/// packets and goes by its sweep.
+const VERSION: u32 = 2;
+/// The oldest version that is understood.
+const OLDEST: u32 = 1;
 
 /// Something that happened, for the sockets it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,20 +79,6 @@ pub enum Notice {
         /// What to tell, encoded.
         #[serde(with = "raw")]
         frame: Utf8Bytes,
-    },
-    /// A user came into a conversation and has nothing of it yet.
-    Joined {
-        /// Which.
-        conversation: ConversationId,
-        /// Who.
-        user: UserId,
-    },
-    /// A user is no longer in a conversation.
-    Left {
-        /// Which.
-        conversation: ConversationId,
-        /// Who.
-        user: UserId,
     },
     /// Sessions were ended.
     SessionsEnded {
@@ -154,8 +143,6 @@ impl Notice {
             | Notice::EphemeralIn { conversation, .. } => Concerns::Members(*conversation),
             Notice::EphemeralTo { users, .. } => Concerns::Users(users),
             Notice::Personal { user, .. }
-            | Notice::Joined { user, .. }
-            | Notice::Left { user, .. }
             | Notice::SessionsEnded { user, .. }
             | Notice::Crowded { user, .. }
             | Notice::Spread { user, .. } => Concerns::Users(std::slice::from_ref(user)),
@@ -196,7 +183,7 @@ pub(super) fn packet<'a>(from: &str, notices: impl Iterator<Item = &'a str>) -> 
 /// What a packet tells, and how many of its notices were not understood.
 pub(super) fn read(packet: &str) -> (Vec<Notice>, usize) {
     match serde_json::from_str::<Packet<'_>>(packet) {
-        Ok(Packet { v: VERSION, notices }) => {
+        Ok(Packet { v: OLDEST..=VERSION, notices }) => {
             let all = notices.len();
             let read: Vec<Notice> =
                 notices.into_iter().filter_map(|notice| serde_json::from_str(notice.get()).ok()).collect();
@@ -264,8 +251,6 @@ mod tests {
             Notice::State { conversation, frame: frame.clone(), hidden_from: hidden.clone(), change: 11 },
             Notice::EphemeralIn { conversation, frame: frame.clone(), hidden_from: hidden.clone() },
             Notice::EphemeralTo { users: hidden, frame: frame_too },
-            Notice::Joined { conversation, user },
-            Notice::Left { conversation, user },
             Notice::SessionsEnded { user, which: Which::AllBut(SessionId(2)), code: CloseCode::Revoked },
             Notice::Crowded { user, opened_upto: 12 },
             Notice::Spread { user, nodes: 2 },
@@ -284,10 +269,10 @@ mod tests {
     fn what_a_newer_node_adds_is_ignored_and_the_rest_is_heard() {
         let newer = r#"{"v":1,"from":"b","more":true,"notices":[
             {"teleported":{"user":1}},
-            {"left":{"conversation":3,"user":7,"why":"a new field"}},
+            {"spread":{"user":7,"nodes":2,"why":"a new field"}},
             {"sessions_ended":{"user":7,"which":"all","code":4999}}]}"#;
-        assert_eq!(read(newer), (vec![Notice::Left { conversation: ConversationId(3), user: UserId(7) }], 2));
-        assert_eq!(read(r#"{"v":2,"notices":[]}"#), (Vec::new(), 1));
+        assert_eq!(read(newer), (vec![Notice::Spread { user: UserId(7), nodes: 2 }], 2));
+        assert_eq!(read(r#"{"v":3,"notices":[]}"#), (Vec::new(), 1));
         assert_eq!(read("tick"), (Vec::new(), 1));
     }
 }

@@ -14,10 +14,10 @@ use crate::config::{Config, ms};
 use crate::error::{CloseCode, Result};
 use crate::hub::Rung;
 use crate::metrics;
-use crate::model::{ConversationId, Micros, Stream, UserId};
+use crate::model::{Micros, Stream};
 use crate::planted::{self, Fault};
 use crate::store::sweep::{self, Change};
-use crate::store::{Conn, Store, streams};
+use crate::store::{Conn, Store};
 
 /// How soon a sweep that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -94,18 +94,13 @@ impl Sweep {
     async fn apply(&self, conn: &mut Conn, changes: &[(i64, Change)]) -> Result<()> {
         let hub = &self.feed.hub;
         let mut repaired = 0;
-        let (mut moved, mut ended) = (BTreeSet::new(), BTreeSet::new());
+        let mut ended = BTreeSet::new();
         {
             let mut rung = Rung::default();
             for (row, change) in changes {
                 match *change {
                     Change::Moved(stream, seq) => {
-                        if hub.jump(stream, seq, &mut rung) {
-                            repaired += 1;
-                            if let Stream::Personal(user) = stream {
-                                moved.insert(user);
-                            }
-                        }
+                        repaired += u64::from(hub.jump(stream, seq, &mut rung));
                     }
                     Change::Positions(conversation) => {
                         let stream = Stream::Conversation(conversation);
@@ -123,9 +118,6 @@ impl Sweep {
             }
         }
         metrics::repaired(repaired);
-        for user in moved {
-            rejoin(&self.feed, conn, user).await?;
-        }
         if !ended.is_empty() {
             sessions::close_ended(&self.feed.hub, conn).await?;
         }
@@ -139,34 +131,6 @@ impl Sweep {
         self.cleaned = Instant::now();
         sweep::forget(&self.store, at - micros(self.config.changes_kept_ms)).await
     }
-}
-
-/// The personal stream of a user moved unheard, perhaps into or out of a conversation: the user's sockets follow what
-/// the user is in. What changes hands here is read once more afterwards, since somebody may have told of it meanwhile.
-async fn rejoin(feed: &Feed, conn: &mut Conn, user: UserId) -> Result<()> {
-    let hub = &feed.hub;
-    let followed = hub.following(user);
-    let heads = streams::heads(conn, user).await?;
-    let member: BTreeSet<ConversationId> = heads.into_iter().map(|head| head.conversation).collect();
-    let mut rung = Rung::default();
-    member.difference(&followed).for_each(|gained| hub.join(*gained, user, 0, &mut rung));
-    followed.difference(&member).for_each(|lost| hub.leave(*lost, user));
-    let touched: Vec<ConversationId> = member.symmetric_difference(&followed).copied().collect();
-    drop(rung);
-    if touched.is_empty() {
-        return Ok(());
-    }
-    let heads = streams::heads_of(conn, user, &touched).await?;
-    let mut rung = Rung::default();
-    for conversation in touched {
-        let is_member = heads.iter().any(|head| head.conversation == conversation);
-        match (is_member, member.contains(&conversation)) {
-            (true, false) => hub.join(conversation, user, 0, &mut rung),
-            (false, true) => hub.leave(conversation, user),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn micros(milliseconds: u64) -> Micros {

@@ -1,6 +1,6 @@
 //! What the hub and the task of a socket share: the outbox, where the socket is behind, and why it must close.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,10 +33,14 @@ pub(super) struct State {
     pub(super) bytes: usize,
     pub(super) behind: HashMap<Stream, Behind>,
     close: Option<CloseCode>,
-    /// The conversations it follows, so that it can be forgotten without looking through all.
+    /// The conversations it follows, ascending, so that it can be forgotten without looking through all.
     pub(super) following: Vec<ConversationId>,
-    /// While the socket starts: what it lost after its memberships were read.
-    pub(super) starting: Option<HashSet<ConversationId>>,
+    /// Up to which number of its user's personal stream the memberships were read; none while the socket starts.
+    pub(super) as_of: Option<i64>,
+    /// The number of the latest change of each membership that was seen besides.
+    pub(super) changed: HashMap<ConversationId, i64>,
+    /// The socket ended: it follows nothing any more.
+    pub(super) is_closed: bool,
     rung: bool,
 }
 
@@ -46,6 +50,8 @@ pub(super) enum Behind {
     /// Pages are to be pulled from here. `told`: state without a number was told since the last pull began, so that
     /// the page it reads may lack it.
     At { cursor: i64, told: bool },
+    /// In the personal stream of a socket that starts: where it begins is not known yet.
+    Starting,
     /// Caught up to here, which is more than was delivered: the events up to here are still on their way.
     Ahead(i64),
 }
@@ -87,11 +93,12 @@ impl State {
 impl Socket {
     /// A socket that is *starting*: see [`super::Hub::register`].
     pub(super) fn starting(id: u64, actor: Actor, opened_at: Micros) -> Socket {
+        let behind = HashMap::from([(Stream::Personal(actor.user), Behind::Starting)]);
         Socket {
             id,
             actor: Actor { socket: Some(id), ..actor },
             opened_at,
-            state: Mutex::new(State { starting: Some(HashSet::new()), ..State::default() }),
+            state: Mutex::new(State { behind, ..State::default() }),
             expires_at: AtomicI64::new(0),
             nodes: AtomicU32::new(1),
             bell: Notify::new(),
@@ -145,7 +152,7 @@ impl Socket {
                 *told = false;
                 Some((*stream, *cursor))
             }
-            Behind::Ahead(_) => None,
+            Behind::Ahead(_) | Behind::Starting => None,
         })
     }
 

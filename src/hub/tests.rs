@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::ConversationId;
 
 const STREAM: Stream = Stream::Conversation(ConversationId(1));
 
@@ -81,7 +82,7 @@ impl World {
         let actors = (1..=3).map(|id| Actor { user: UserId(id), session: SessionId(id), socket: None });
         let sockets: Vec<_> = actors.map(|actor| hub.register(actor, 0, 0)).collect();
         for socket in &sockets {
-            hub.follow(socket, &[ConversationId(1)]);
+            hub.start(socket, 0, &[ConversationId(1)]);
         }
         hub.position(STREAM, 0);
         let clients = sockets.iter().map(|_| Client::default()).collect();

@@ -50,7 +50,7 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     one(app, me, id).await
 }
 
-/// A user came into a conversation: an entry for their personal stream, and their sockets follow it.
+/// A user came into a conversation: an entry for their personal stream, by which their sockets follow it.
 pub(super) async fn gained(
     app: &App,
     tx: &mut Tx,
@@ -60,7 +60,6 @@ pub(super) async fn gained(
 ) -> Result<()> {
     let entry = streams::append_personal(tx, user, PersonalKind::ConversationGained, conversation.0, app.now()).await?;
     notices.push(Notice::Personal { user, entry });
-    notices.push(Notice::Joined { conversation, user });
     Ok(())
 }
 

@@ -175,12 +175,13 @@ pub async fn remove(app: &App, actor: Actor, input: MemberRemove) -> Result<Chan
     commit(app, tx, conversation, notices).await
 }
 
-/// A user is no longer in a conversation: their sockets stop following it before anything else is told there.
+/// A user is no longer in a conversation: their sockets stop following it by the entry, which is told before anything
+/// else there.
 async fn lost(app: &App, tx: &mut Tx, user: UserId, conversation: ConversationId) -> Result<Vec<Notice>> {
     conversations::remove_member(tx, conversation, user).await?;
     conversations::count_members(tx, conversation).await?;
     let entry = streams::append_personal(tx, user, PersonalKind::ConversationLost, conversation.0, app.now()).await?;
-    Ok(vec![Notice::Left { conversation, user }, Notice::Personal { user, entry }])
+    Ok(vec![Notice::Personal { user, entry }])
 }
 
 /// Gives a member a role. An owner who gives away ownership stays an owner; a group always keeps one.

@@ -68,6 +68,24 @@ pub async fn renew_epoch(tx: &mut Conn) -> Result<String> {
     Ok(epoch)
 }
 
+/// The conversations of a user, ascending, and the head of their personal stream, all of one instant: each entry up to
+/// the head is in the list, and none after it.
+pub async fn memberships(conn: &mut Conn, user: UserId) -> Result<(i64, Vec<ConversationId>)> {
+    const SQL: &str = "SELECT u.seq, m.conversation_id FROM users u LEFT JOIN members m ON m.user_id = u.id \
+        WHERE u.id = $1 ORDER BY m.conversation_id";
+    let rows: Vec<(i64, Option<ConversationId>)> = on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_all(c))?;
+    let as_of = rows.first().map(|(seq, _)| *seq).ok_or(sqlx::Error::RowNotFound)?;
+    Ok((as_of, rows.into_iter().filter_map(|(_, conversation)| conversation).collect()))
+}
+
+/// Whether a user is in a conversation, and the head of their personal stream, both of one instant.
+pub async fn is_member(conn: &mut Conn, user: UserId, conversation: ConversationId) -> Result<(i64, bool)> {
+    const SQL: &str = "SELECT u.seq, m.user_id FROM users u \
+        LEFT JOIN members m ON m.user_id = u.id AND m.conversation_id = $2 WHERE u.id = $1";
+    let row: (i64, Option<UserId>) = on!(conn, c => sqlx::query_as(SQL).bind(user).bind(conversation).fetch_one(c))?;
+    Ok((row.0, row.1.is_some()))
+}
+
 /// Every conversation of a user, with its head.
 pub async fn heads(conn: &mut Conn, user: UserId) -> Result<Vec<Head>> {
     const SQL: &str = "SELECT c.id AS conversation, c.seq AS head FROM members m \

@@ -7,6 +7,7 @@
 )]
 
 mod encrypted;
+mod membership;
 mod power;
 mod storm;
 #[path = "../support/mod.rs"]

@@ -1,6 +1,8 @@
 //! What the operator may count. Labels come from our own tables only, so that their number is bounded. Without a
 //! listener for the operator no recorder is installed, and counting costs next to nothing.
 
+use std::cell::Cell;
+use std::future::Future;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -9,6 +11,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use crate::error::{CloseCode, ErrorCode};
 
 const COMMANDS: &str = "duet_commands_total";
+const STATEMENTS: &str = "duet_statements_total";
 const COMMIT_BATCH: &str = "duet_commit_batch_messages";
 const COMMIT_SECONDS: &str = "duet_commit_seconds";
 const FELL_BEHIND: &str = "duet_fell_behind_total";
@@ -47,6 +50,10 @@ pub fn install() -> Result<PrometheusHandle, String> {
         .map_err(|cause| cause.to_string())?;
     let handle = builder.install_recorder().map_err(|cause| cause.to_string())?;
     describe_counter!(COMMANDS, "Commands answered, by type and outcome (ok, or the error's code).");
+    describe_counter!(
+        STATEMENTS,
+        "Statements that commands ran on the database, by type of command; sends share theirs."
+    );
     describe_histogram!(COMMIT_BATCH, "Messages in one commit.");
     describe_histogram!(COMMIT_SECONDS, "Seconds from the begin of a batch to its commit.");
     describe_counter!(
@@ -73,6 +80,27 @@ pub fn install() -> Result<PrometheusHandle, String> {
 /// A command was answered.
 pub fn command(name: &'static str, refused: Option<ErrorCode>) {
     counter!(COMMANDS, "type" => name, "outcome" => refused.map_or("ok", ErrorCode::as_str)).increment(1);
+}
+
+tokio::task_local! {
+    /// Statements that the command in hand has run so far.
+    static RUN: Cell<u64>;
+}
+
+/// A statement goes to the database. Counts where it belongs to a command.
+pub fn statement() {
+    // Background work belongs to none.
+    let _ = RUN.try_with(|run| run.set(run.get() + 1));
+}
+
+/// Runs a command, and counts the statements that it runs.
+pub async fn statements_of<T>(name: &'static str, command: impl Future<Output = T>) -> T {
+    let counted = async {
+        let done = command.await;
+        counter!(STATEMENTS, "type" => name).increment(RUN.get().get());
+        done
+    };
+    RUN.scope(Cell::new(0), counted).await
 }
 
 /// A batch of messages was committed.

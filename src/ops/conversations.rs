@@ -42,25 +42,21 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
         }
     };
     let id = conversations::create_direct(&mut tx, me, other, app.now()).await?;
-    let mut notices = Vec::new();
-    for user in [me, other] {
-        gained(app, &mut tx, user, id, &mut notices).await?;
-    }
+    let notices = gained(app, &mut tx, &[me, other], id).await?;
     app.commit(tx, notices).await?;
     one(app, me, id).await
 }
 
-/// A user came into a conversation: an entry for their personal stream, by which their sockets follow it.
+/// Users came into a conversation: an entry for the personal stream of each, by which their sockets follow it.
 pub(super) async fn gained(
     app: &App,
     tx: &mut Tx,
-    user: UserId,
+    users: &[UserId],
     conversation: ConversationId,
-    notices: &mut Vec<Notice>,
-) -> Result<()> {
-    let entry = streams::append_personal(tx, user, PersonalKind::ConversationGained, conversation.0, app.now()).await?;
-    notices.push(Notice::Personal { user, entry });
-    Ok(())
+) -> Result<Vec<Notice>> {
+    let entry = |user: &UserId| (*user, PersonalKind::ConversationGained, conversation.0);
+    let entries: Vec<_> = users.iter().map(entry).collect();
+    Ok(super::personal(streams::append_each(tx, &entries, app.now()).await?))
 }
 
 async fn one(app: &App, reader: UserId, id: ConversationId) -> Result<Conversation> {

@@ -1,5 +1,7 @@
 //! Groups: creating, renaming, members, roles, leaving. Every change that the members share is a message of its kind.
 
+use std::collections::HashSet;
+
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
@@ -35,15 +37,13 @@ pub async fn create(app: &App, actor: Actor, input: ConversationCreate) -> Resul
     may_bring(app, &mut tx, "members", me, 1, &others).await?;
     let at = app.now();
     let id = conversations::create_group(&mut tx, me, &title, input.client_key.as_deref(), at).await?;
-    let mut notices = Vec::new();
-    for user in std::iter::once(me).chain(others.iter().copied()) {
-        let role = if user == me { Role::Owner } else { Role::Member };
-        conversations::add_member(&mut tx, id, user, role, 0).await?;
-        own::gained(app, &mut tx, user, id, &mut notices).await?;
-    }
+    let role = |user: &UserId| (*user, if *user == me { Role::Owner } else { Role::Member });
+    let members: Vec<(UserId, Role)> = everybody.iter().map(role).collect();
+    conversations::add_members(&mut tx, id, &members, 0).await?;
     conversations::count_members(&mut tx, id).await?;
-    let created = conversations::append_change(&mut tx, id, me, MessageKind::Created, &title, None, at).await?;
-    notices.push(Notice::created(created, Vec::new()));
+    let mut notices = own::gained(app, &mut tx, &everybody, id).await?;
+    let created = conversations::append_changes(&mut tx, id, me, MessageKind::Created, &title, &[None], at).await?;
+    notices.extend(created.into_iter().map(|created| Notice::created(created, Vec::new())));
     app.commit(tx, notices).await?;
     own::get(app, actor, ConversationGet { conversation: id }).await
 }
@@ -71,9 +71,11 @@ async fn may_bring(
     if present + newcomers.len() > members_max {
         return Err(Error::new(ErrorCode::LimitReached, sentence!("group-full", max = members_max)));
     }
+    // Asked together, so that neither answer nor time tells who is missing from who blocks.
+    let live = accounts::live_among(tx, newcomers).await?;
     let blocks = conversations::blocks_among(tx, asker, newcomers).await?;
     for (place, user) in newcomers.iter().enumerate() {
-        if !accounts::is_live(tx, *user).await? || blocks.iter().any(|block| block.by == *user) {
+        if !live.contains(user) || blocks.iter().any(|block| block.by == *user) {
             return Err(Error { field: Some(format!("{field}[{place}]")), ..Error::not_found("user") });
         }
     }
@@ -109,9 +111,24 @@ async fn change(
     text: &str,
     subject: Option<UserId>,
 ) -> Result<Vec<Notice>> {
-    let message = conversations::append_change(tx, conversation, actor, kind, text, subject, app.now()).await?;
-    let hidden_from = conversations::hidden_from(tx, conversation, message.seq, &[actor]).await?;
-    Ok(vec![Notice::created(message, hidden_from)])
+    changes(app, tx, conversation, actor, kind, text, &[subject]).await
+}
+
+/// Writes a change as messages, one about each of the subjects, and the notices of them.
+async fn changes(
+    app: &App,
+    tx: &mut Tx,
+    conversation: ConversationId,
+    actor: UserId,
+    kind: MessageKind,
+    text: &str,
+    subjects: &[Option<UserId>],
+) -> Result<Vec<Notice>> {
+    let written = conversations::append_changes(tx, conversation, actor, kind, text, subjects, app.now()).await?;
+    // Nobody joins between the first and the last, so one answer serves all.
+    let seq = written.first().map_or(0, |message| message.seq);
+    let hidden_from = conversations::hidden_from(tx, conversation, seq, &[actor]).await?;
+    Ok(written.into_iter().map(|message| Notice::created(message, hidden_from.clone())).collect())
 }
 
 /// Commits, and answers the number that the group came to.
@@ -132,7 +149,7 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
     conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Admin)?;
-    let present: Vec<UserId> =
+    let present: HashSet<UserId> =
         conversations::members_by_rank(&mut tx, conversation).await?.into_iter().map(|(user, _)| user).collect();
     let newcomers: Vec<UserId> = input.users.into_iter().filter(|user| !present.contains(user)).collect();
     if newcomers.is_empty() {
@@ -140,15 +157,13 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
     }
     accounts::lock(&mut tx, &newcomers).await?;
     may_bring(app, &mut tx, "users", actor.user, present.len(), &newcomers).await?;
-    let mut notices = Vec::new();
-    for user in newcomers {
-        // The message that tells of it is the newcomer's first.
-        let head = conversations::membership(&mut tx, conversation, actor.user).await?.head;
-        conversations::add_member(&mut tx, conversation, user, Role::Member, head).await?;
-        own::gained(app, &mut tx, user, conversation, &mut notices).await?;
-        notices.extend(change(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, "", Some(user)).await?);
-    }
+    // The messages that tell of them are the first that the newcomers see.
+    let members: Vec<(UserId, Role)> = newcomers.iter().map(|user| (*user, Role::Member)).collect();
+    conversations::add_members(&mut tx, conversation, &members, membership.head).await?;
     conversations::count_members(&mut tx, conversation).await?;
+    let mut notices = own::gained(app, &mut tx, &newcomers, conversation).await?;
+    let added: Vec<Option<UserId>> = newcomers.into_iter().map(Some).collect();
+    notices.extend(changes(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, "", &added).await?);
     commit(app, tx, conversation, notices).await
 }
 

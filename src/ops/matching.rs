@@ -7,19 +7,19 @@ use crate::sentence;
 use std::collections::HashMap;
 
 use crate::app::App;
-use crate::bus::Notice;
 use crate::config::ms;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
 use crate::model::{Actor, Match, MatchId, Micros, PersonalKind, Profile, UserId};
-use crate::ops::{Toll, accounts};
+use crate::ops::{Toll, accounts, personal};
 use crate::protocol::commands::{CandidateList, LikeAdd, LikeRemove, MatchEnd, MatchList, PassAdd};
 use crate::protocol::replies::{Candidates, Count, Done, Liked, Matches};
 use crate::store::accounts::lock as lock_accounts;
 use crate::store::candidates::{self, Narrowed, PersonRow};
 use crate::store::pairs::{self, MatchRow, Pair};
-use crate::store::{Conn, Tx, lists, streams};
+use crate::store::streams::{self, NewEntry};
+use crate::store::{Conn, Tx, lists};
 
 /// Older than anybody, in years.
 const AGES: i64 = 200;
@@ -31,32 +31,24 @@ pub(super) async fn meet(tx: &mut Tx, me: UserId, other: UserId) -> Result<Pair>
     if me == other {
         return Err(Error::field("user", sentence!("this-is-you")));
     }
-    let nobody = || Error::not_found("user");
-    let pair = pairs::lock(tx, me, other).await?.ok_or_else(nobody)?;
+    // Everything is read before anything is judged: whether the other one never existed, is gone or blocks, the same
+    // statements run, so that the time tells no more than the answer.
+    let pair = pairs::lock_live(tx, me, other).await?;
     lock_accounts(tx, &[me, other]).await?;
-    if pair.side(other).blocked_at.is_some() || !pairs::both_live(tx, me, other).await? {
-        return Err(nobody());
-    }
+    let live = pairs::both_live(tx, me, other).await?;
+    let there = |pair: &Pair| live && pair.side(other).blocked_at.is_none();
+    let pair = pair.filter(there).ok_or_else(|| Error::not_found("user"))?;
     if pair.side(me).blocked_at.is_some() {
         return Err(Error::new(ErrorCode::Blocked, sentence!("you-blocked")));
     }
     Ok(pair)
 }
 
-/// An entry to be told: whose, what, about whom.
-pub(super) type Entry = (UserId, PersonalKind, i64);
-
 /// Writes a changed pair and what is told of it, and commits.
-pub(super) async fn commit(app: &App, mut tx: Tx, pair: &Pair, at: Micros, mut entries: Vec<Entry>) -> Result<()> {
+pub(super) async fn commit(app: &App, mut tx: Tx, pair: &Pair, at: Micros, entries: Vec<NewEntry>) -> Result<()> {
     pairs::save(&mut tx, pair).await?;
-    // Users are locked by ascending id, as everywhere; the entries of one keep their order.
-    entries.sort_by_key(|(user, ..)| *user);
-    let mut notices = Vec::with_capacity(entries.len());
-    for (user, kind, subject) in entries {
-        let entry = streams::append_personal(&mut tx, user, kind, subject, at).await?;
-        notices.push(Notice::Personal { user, entry });
-    }
-    app.commit(tx, notices).await
+    let appended = streams::append_each(&mut tx, &entries, at).await?;
+    app.commit(tx, personal(appended)).await
 }
 
 /// Likes a user. Two likes are a match.
@@ -88,7 +80,7 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
 }
 
 /// Puts the like of `me` into a pair. With the other's it is a match.
-fn add_like(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<Entry> {
+fn add_like(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<NewEntry> {
     let theirs = *pair.side(other);
     let mine = pair.side_mut(me);
     (mine.liked_at, mine.passed_at) = (Some(at), None);
@@ -116,7 +108,7 @@ pub async fn unlike(app: &App, actor: Actor, input: LikeRemove) -> Result<Done> 
 }
 
 /// Takes the like of `me` out of a pair. The other's stays, so that a new like matches the two again.
-fn withdraw(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<Entry> {
+fn withdraw(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<NewEntry> {
     let mut entries = Vec::new();
     if pair.side_mut(me).liked_at.take().is_some() {
         entries.push((me, PersonalKind::LikeWithdrawn, other.0));
@@ -158,13 +150,13 @@ pub async fn end(app: &App, actor: Actor, input: MatchEnd) -> Result<Done> {
         return Err(Error::field("user", sentence!("this-is-you")));
     }
     let mut tx = app.store.begin().await?;
-    let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(nothing)?;
+    // A block ends the match, and so does a deletion. Read before anything is judged, as in `meet`.
+    let pair = pairs::lock_live(&mut tx, me, other).await?;
     lock_accounts(&mut tx, &[me, other]).await?;
-    // A block and a deletion end the match, so that there is none to find here.
+    let live = pairs::both_live(&mut tx, me, other).await?;
+    let mut pair = pair.filter(|pair| live && pair.is_matched()).ok_or_else(nothing)?;
     let at = app.now();
-    if !pairs::both_live(&mut tx, me, other).await? || !pair.end_match(at) {
-        return Err(nothing());
-    }
+    pair.end_match(at);
     pair.side_mut(other).liked_at = None;
     let mine = pair.side_mut(me);
     (mine.liked_at, mine.passed_at) = (None, Some(at));

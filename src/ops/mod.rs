@@ -18,11 +18,12 @@ pub mod sessions;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::app::App;
+use crate::bus::Notice;
 use crate::catalogue::Language;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::metrics;
-use crate::model::{Actor, UserId};
+use crate::model::{Actor, PersonalEntry, UserId};
 use crate::planted;
 use crate::protocol::{Command, CommandId, encode_reply, replies};
 use crate::sentence;
@@ -36,7 +37,7 @@ pub use crate::store::retried;
 pub async fn dispatch(app: &App, actor: Actor, language: Language, id: Option<&CommandId>, command: Command) -> Answer {
     let name = command.name();
     planted::fail_at("command");
-    let answer = retried(|| run(app, actor, id, command.clone())).await;
+    let answer = metrics::statements_of(name, retried(|| run(app, actor, id, command.clone()))).await;
     let refused = answer.as_ref().err().map(|error| error.code);
     metrics::command(name, refused);
     Answer { frame: answer.unwrap_or_else(|error| encode_reply::<()>(id, language, &Err(error))), refused }
@@ -104,6 +105,11 @@ async fn run(app: &App, actor: Actor, id: Option<&CommandId>, command: Command) 
         C::Auth(_) => Err(Error::forbidden(sentence!("said-who"))),
         C::AuthRefresh(_) | C::Resume(_) => Err(Error::forbidden(sentence!("own-socket"))),
     }
+}
+
+/// The notices of entries that were appended to personal streams.
+fn personal(appended: Vec<(UserId, PersonalEntry)>) -> Vec<Notice> {
+    appended.into_iter().map(|(user, entry)| Notice::Personal { user, entry }).collect()
 }
 
 /// Encodes the reply to a command that was done.

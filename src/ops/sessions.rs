@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::accounts::confirm;
-use super::foreign;
+use super::{foreign, personal};
 use crate::app::App;
 use crate::auth::{Claims, Kept, SECOND, Shown, TokenFault, TokenKind, digest, kept, new_jti};
 use crate::bus::Notice;
@@ -298,11 +298,10 @@ async fn end(tx: &mut Conn, user: UserId, session: SessionId, now: Micros) -> Re
 /// Ends all sessions of a user, or all but one, and tells the sockets.
 pub(super) async fn end_all(tx: &mut Conn, user: UserId, but: Option<SessionId>, now: Micros) -> Result<Vec<Notice>> {
     let which = but.map_or(Which::All, Which::AllBut);
+    let ended = sessions::end_all(tx, user, but, now).await?;
+    let entries: Vec<_> = ended.iter().map(|session| (user, PersonalKind::SessionEnded, session.0)).collect();
     let mut notices = vec![Notice::SessionsEnded { user, which, code: CloseCode::Revoked }];
-    for session in sessions::end_all(tx, user, but, now).await? {
-        let entry = streams::append_personal(tx, user, PersonalKind::SessionEnded, session.0, now).await?;
-        notices.push(Notice::Personal { user, entry });
-    }
+    notices.extend(personal(streams::append_each(tx, &entries, now).await?));
     Ok(notices)
 }
 

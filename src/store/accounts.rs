@@ -1,6 +1,6 @@
 //! Users: names, passwords, profiles, preferences.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::FromRow;
 
@@ -268,6 +268,14 @@ pub async fn is_live(conn: &mut Conn, user: UserId) -> Result<bool> {
     Ok(live > 0)
 }
 
+/// Those of some users whose accounts are there: neither unknown, deleted nor disabled.
+pub async fn live_among(conn: &mut Conn, users: &[UserId]) -> Result<HashSet<UserId>> {
+    const SQL: &str = "SELECT u.id FROM json_each($1) j JOIN users u ON u.id = j.value \
+        WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL";
+    let live: Vec<UserId> = on!(conn, c => sqlx::query_scalar(SQL).bind(json_list(users)).fetch_all(c))?;
+    Ok(live.into_iter().collect())
+}
+
 /// The cell of a user's place: its row, and its place in the row.
 pub async fn cell(conn: &mut Conn, user: UserId) -> Result<Option<(i64, i64)>> {
     const SQL: &str =
@@ -294,15 +302,24 @@ pub async fn interests_of(conn: &mut Conn, users: &[UserId]) -> Result<HashMap<U
     Ok(interests)
 }
 
-/// Replaces the interests of a user.
+/// Replaces the interests of a user by these, each named once.
 pub async fn set_interests(tx: &mut Conn, user: UserId, names: &[String]) -> Result<()> {
     const CLEAR: &str = "DELETE FROM interests WHERE user_id = $1";
-    const NAME: &str = "INSERT INTO interest_names (name) VALUES ($1) ON CONFLICT (name) DO NOTHING";
-    const ADD: &str = "INSERT INTO interests (user_id, name) VALUES ($1, $2) ON CONFLICT (user_id, name) DO NOTHING";
+    const NAMES: [&str; 2] = [
+        "INSERT INTO interest_names (name) SELECT value FROM json_each($1) WHERE true ORDER BY value \
+            ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO interest_names (name) SELECT value FROM json_array_elements_text($1::JSON) AS list (value) \
+            ORDER BY value COLLATE \"C\" ON CONFLICT (name) DO NOTHING",
+    ];
+    const ADD: [&str; 2] = [
+        "INSERT INTO interests (user_id, name) SELECT $1, value FROM json_each($2)",
+        "INSERT INTO interests (user_id, name) SELECT $1, value FROM json_array_elements_text($2::JSON) AS list (value)",
+    ];
     run!(tx, sqlx::query(CLEAR).bind(user))?;
-    for name in names {
-        run!(tx, sqlx::query(NAME).bind(name))?;
-        run!(tx, sqlx::query(ADD).bind(user).bind(name))?;
+    if !names.is_empty() {
+        let (make, add, names) = (tx.sql(NAMES), tx.sql(ADD), json_list(names));
+        run!(tx, sqlx::query(make).bind(&names))?;
+        run!(tx, sqlx::query(add).bind(user).bind(&names))?;
     }
     Ok(())
 }

@@ -106,9 +106,7 @@ pub async fn create_direct(tx: &mut Conn, creator: UserId, other: UserId, at: Mi
         VALUES ('direct', $1, $2, $3, 2, $4, $4) RETURNING id";
     let (low, high) = (creator.min(other), creator.max(other));
     let id = on!(tx, c => sqlx::query_scalar(SQL).bind(low).bind(high).bind(creator).bind(at).fetch_one(c))?;
-    for user in [creator, other] {
-        add_member(tx, id, user, Role::Member, 0).await?;
-    }
+    add_members(tx, id, &[(creator, Role::Member), (other, Role::Member)], 0).await?;
     Ok(id)
 }
 
@@ -132,17 +130,21 @@ pub async fn created_under(conn: &mut Conn, creator: UserId, client_key: &str) -
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(creator).bind(client_key).fetch_optional(c))?)
 }
 
-/// Puts a user into a conversation; what has a `seq` up to `joined_seq` is not theirs. The caller keeps the count.
-pub async fn add_member(
+/// Puts users into a conversation; what has a `seq` up to `joined_seq` is not theirs. The caller keeps the count.
+pub async fn add_members(
     tx: &mut Conn,
     conversation: ConversationId,
-    user: UserId,
-    role: Role,
+    members: &[(UserId, Role)],
     joined_seq: i64,
 ) -> Result<()> {
-    const SQL: &str = "INSERT INTO members (conversation_id, user_id, role, joined_seq, delivered, read) \
-        VALUES ($1, $2, $3, $4, $4, $4)";
-    run!(tx, sqlx::query(SQL).bind(conversation).bind(user).bind(role).bind(joined_seq))?;
+    const SQL: [&str; 2] = [
+        "INSERT INTO members (conversation_id, user_id, role, joined_seq, delivered, read) \
+            SELECT $1, value ->> 0, value ->> 1, $3, $3, $3 FROM json_each($2)",
+        "INSERT INTO members (conversation_id, user_id, role, joined_seq, delivered, read) \
+            SELECT $1, (item ->> 0)::BIGINT, item ->> 1, $3, $3, $3 FROM json_array_elements($2::JSON) AS list (item)",
+    ];
+    let sql = tx.sql(SQL);
+    run!(tx, sqlx::query(sql).bind(conversation).bind(json_list(members)).bind(joined_seq))?;
     Ok(())
 }
 
@@ -215,33 +217,36 @@ pub async fn next_seq(tx: &mut Conn, conversation: ConversationId) -> Result<i64
     Ok(on!(tx, c => sqlx::query_scalar(SQL).bind(conversation).fetch_one(c))?)
 }
 
-/// Writes a message that tells of a change of the conversation itself.
-pub async fn append_change(
+/// Writes messages that tell of one change of the conversation itself, one about each of the subjects, in their order.
+pub async fn append_changes(
     tx: &mut Conn,
     conversation: ConversationId,
     sender: UserId,
     kind: MessageKind,
     text: &str,
-    subject: Option<UserId>,
+    subjects: &[Option<UserId>],
     at: Micros,
-) -> Result<Message> {
+) -> Result<Vec<Message>> {
+    const NUMBER: &str = "UPDATE conversations SET seq = seq + $2, updated_at = $3 WHERE id = $1 RETURNING seq - $2";
     const WRITE: &str = "INSERT INTO messages (conversation_id, seq, rev, sender_id, kind, text, subject_id, sent_at) \
-        VALUES ($1, $2, $2, $3, $4, $5, $6, $7) RETURNING id";
-    const TOUCH: &str = "UPDATE conversations SET updated_at = $2 WHERE id = $1";
-    let seq = next_seq(tx, conversation).await?;
-    let id: MessageId = on!(tx, c => sqlx::query_scalar(WRITE).bind(conversation).bind(seq).bind(sender)
-        .bind(kind).bind(text).bind(subject).bind(at).fetch_one(c))?;
-    run!(tx, sqlx::query(TOUCH).bind(conversation).bind(at))?;
-    Ok(Message {
-        id: Some(id),
+        SELECT $1, $2 + 1 + j.key, $2 + 1 + j.key, $3, $4, $5, j.value, $6 FROM json_each($7) j ORDER BY j.key \
+        RETURNING seq, id";
+    let count = subjects.len() as i64;
+    let before: i64 = on!(tx, c => sqlx::query_scalar(NUMBER).bind(conversation).bind(count).bind(at).fetch_one(c))?;
+    let ids: Vec<(i64, MessageId)> = on!(tx, c => sqlx::query_as(WRITE).bind(conversation).bind(before).bind(sender)
+        .bind(kind).bind(text).bind(at).bind(json_list(subjects)).fetch_all(c))?;
+    let ids: HashMap<i64, MessageId> = ids.into_iter().collect();
+    let message = |(seq, subject): (i64, &Option<UserId>)| Message {
+        id: ids.get(&seq).copied(),
         sender: Some(sender),
         kind: Some(kind),
         text: Some(text.to_owned()),
-        subject,
+        subject: *subject,
         sent_at: Some(at),
         hidden: false,
         ..Message::hidden(conversation, seq, seq)
-    })
+    };
+    Ok((before + 1..).zip(subjects).map(message).collect())
 }
 
 /// Members who see no more than the number of a change of the message at `seq`: those who came after it, and those who

@@ -270,13 +270,11 @@ pub async fn first_pictures(conn: &mut Conn, reader: UserId, users: &[UserId]) -
 /// Replaces the pictures of a user by files that were claimed in this transaction.
 pub async fn set_pictures(tx: &mut Conn, user: UserId, files: &[FileId]) -> Result<()> {
     const CLEAR: &str = "DELETE FROM pictures WHERE user_id = $1";
-    const ADD: &str = "INSERT INTO pictures (user_id, place, file_id) VALUES ($1, $2, $3)";
+    const ADD: &str = "INSERT INTO pictures (user_id, place, file_id) SELECT $1, j.key, j.value FROM json_each($2) j";
     let before: Vec<FileId> =
         pictures(tx, &[user]).await?.remove(&user).into_iter().flatten().map(|kept| kept.file).collect();
     run!(tx, sqlx::query(CLEAR).bind(user))?;
-    for (place, file) in (0_i64..).zip(files) {
-        run!(tx, sqlx::query(ADD).bind(user).bind(place).bind(file))?;
-    }
+    run!(tx, sqlx::query(ADD).bind(user).bind(json_list(files)))?;
     let over: Vec<FileId> = before.into_iter().filter(|file| !files.contains(file)).collect();
     release(tx, &over).await
 }

@@ -44,7 +44,8 @@ use crate::planted::{self, Fault};
 /// Runs the same SQL on whichever database the connection is to: `run!(conn, sqlx::query(SQL))`. On
 /// Postgres no answer is waited for without end.
 macro_rules! on {
-    ($conn:expr, $c:ident => $query:expr) => {
+    ($conn:expr, $c:ident => $query:expr) => {{
+        $crate::metrics::statement();
         match &mut *$conn {
             $crate::store::Conn::Sqlite(conn) => {
                 let $c: &mut sqlx::SqliteConnection = &mut *conn;
@@ -56,7 +57,7 @@ macro_rules! on {
                 watch.over($query).await
             }
         }
-    };
+    }};
 }
 pub(crate) use on;
 

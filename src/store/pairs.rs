@@ -98,11 +98,35 @@ impl Pair {
     }
 }
 
-/// Locks the row of two users, whichever comes first; none if one of them never existed. What it holds is what every
-/// later statement of this transaction sees.
+/// Locks the row of two users, whichever comes first, and makes it where there is none; none if one of them never
+/// existed. What it holds is what every later statement of this transaction sees.
 pub async fn lock(tx: &mut Conn, one: UserId, other: UserId) -> Result<Option<Pair>> {
-    const MAKE: &str = "INSERT INTO pairs (low, high) \
-        SELECT l.id, h.id FROM users l JOIN users h ON h.id = $2 WHERE l.id = $1 ON CONFLICT (low, high) DO NOTHING";
+    const MAKE: &str = make!("");
+    find(tx, MAKE, one, other).await
+}
+
+/// The same for two who are to meet: makes a row only where both accounts are there. So nothing is written, and no time
+/// taken for it, whatever the reason why the other one is not there for the caller.
+pub async fn lock_live(tx: &mut Conn, one: UserId, other: UserId) -> Result<Option<Pair>> {
+    const MAKE: &str =
+        make!("AND l.deleted_at IS NULL AND l.disabled_at IS NULL AND h.deleted_at IS NULL AND h.disabled_at IS NULL ");
+    find(tx, MAKE, one, other).await
+}
+
+/// Makes the row `($1, $2)`. Looks for it first: an insert that finds it in its way has taken an id already, which is a
+/// write.
+macro_rules! make {
+    ($where:literal) => {
+        concat!(
+            "INSERT INTO pairs (low, high) SELECT l.id, h.id FROM users l JOIN users h ON h.id = $2 WHERE l.id = $1 ",
+            $where,
+            "AND NOT EXISTS (SELECT 1 FROM pairs p WHERE p.low = $1 AND p.high = $2) ON CONFLICT (low, high) DO NOTHING"
+        )
+    };
+}
+use make;
+
+async fn find(tx: &mut Conn, make: &'static str, one: UserId, other: UserId) -> Result<Option<Pair>> {
     macro_rules! find {
         ($lock:literal) => {
             concat!(
@@ -115,7 +139,7 @@ pub async fn lock(tx: &mut Conn, one: UserId, other: UserId) -> Result<Option<Pa
     const FIND: [&str; 2] = [find!(""), find!(" FOR NO KEY UPDATE")];
     let find = tx.sql(FIND);
     let (low, high) = (one.min(other), one.max(other));
-    run!(tx, sqlx::query(MAKE).bind(low).bind(high))?;
+    run!(tx, sqlx::query(make).bind(low).bind(high))?;
     let row: Option<PairRow> = on!(tx, c => sqlx::query_as(find).bind(low).bind(high).fetch_optional(c))?;
     Ok(row.map(Pair::from))
 }

@@ -1,5 +1,7 @@
 //! Numbers: the heads of streams, who is in them, the personal log, and the epoch that all numbers belong to.
 
+use std::collections::{BTreeMap, HashMap};
+
 use sqlx::FromRow;
 
 use super::visible::{no_block, pair_of};
@@ -129,7 +131,13 @@ pub async fn personal_head(conn: &mut Conn, user: UserId) -> Result<i64> {
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_one(c))?)
 }
 
-/// Appends to a personal stream, in the transaction that makes the change.
+/// An entry for a personal stream: whose, what happened, and about whom or what.
+pub type NewEntry = (UserId, PersonalKind, i64);
+
+/// Appends to one personal stream, in the transaction that makes the change.
+///
+/// # Errors
+/// `not_found` for a user whose account was deleted.
 pub async fn append_personal(
     tx: &mut Conn,
     user: UserId,
@@ -137,11 +145,51 @@ pub async fn append_personal(
     subject: i64,
     at: Micros,
 ) -> Result<PersonalEntry> {
-    const NUMBER: &str = "UPDATE users SET seq = seq + 1 WHERE id = $1 RETURNING seq";
-    const WRITE: &str = "INSERT INTO personal (user_id, seq, kind, subject, at) VALUES ($1, $2, $3, $4, $5)";
-    let seq: i64 = on!(tx, c => sqlx::query_scalar(NUMBER).bind(user).fetch_one(c))?;
-    run!(tx, sqlx::query(WRITE).bind(user).bind(seq).bind(kind).bind(subject).bind(at))?;
-    Ok(PersonalEntry { seq, kind, subject, at })
+    let mut appended = append_each(tx, &[(user, kind, subject)], at).await?;
+    appended.pop().map(|(_, entry)| entry).ok_or_else(|| Error::not_found("user"))
+}
+
+/// Appends to the personal streams of any number of users in two statements. Locks the users by ascending id. Skips
+/// those whose accounts were deleted, so that nothing is written for them once their erasure has begun. Answers what
+/// was written, in the order of `entries`.
+pub async fn append_each(tx: &mut Conn, entries: &[NewEntry], at: Micros) -> Result<Vec<(UserId, PersonalEntry)>> {
+    const NUMBER: [&str; 2] = [
+        "UPDATE users SET seq = users.seq + j.entries \
+            FROM (SELECT value ->> 0 AS user_id, value ->> 1 AS entries FROM json_each($1)) AS j \
+            WHERE users.id = j.user_id AND users.deleted_at IS NULL RETURNING id, seq",
+        "WITH items AS (SELECT (item ->> 0)::BIGINT AS user_id, (item ->> 1)::BIGINT AS entries \
+                FROM json_array_elements($1::JSON) AS list (item)), \
+            held AS (SELECT h.id FROM users h WHERE h.id IN (SELECT i.user_id FROM items i) AND h.deleted_at IS NULL \
+                ORDER BY h.id FOR NO KEY UPDATE) \
+            UPDATE users AS u SET seq = u.seq + i.entries FROM held JOIN items i ON i.user_id = held.id \
+            WHERE u.id = held.id RETURNING u.id, u.seq",
+    ];
+    const WRITE: [&str; 2] = [
+        "INSERT INTO personal (user_id, seq, kind, subject, at) \
+            SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, $2 FROM json_each($1)",
+        "INSERT INTO personal (user_id, seq, kind, subject, at) \
+            SELECT (item ->> 0)::BIGINT, (item ->> 1)::BIGINT, item ->> 2, (item ->> 3)::BIGINT, $2 \
+            FROM json_array_elements($1::JSON) AS list (item)",
+    ];
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut counts: BTreeMap<UserId, i64> = BTreeMap::new();
+    entries.iter().for_each(|(user, ..)| *counts.entry(*user).or_default() += 1);
+    let counted: Vec<(UserId, i64)> = counts.iter().map(|(user, count)| (*user, *count)).collect();
+    let (number, write) = (tx.sql(NUMBER), tx.sql(WRITE));
+    let heads: Vec<(UserId, i64)> = on!(tx, c => sqlx::query_as(number).bind(json_list(&counted)).fetch_all(c))?;
+    let count = |user: &UserId| counts.get(user).copied().unwrap_or_default();
+    let mut last: HashMap<UserId, i64> = heads.into_iter().map(|(user, head)| (user, head - count(&user))).collect();
+    let placed = entries.iter().filter_map(|(user, kind, subject)| {
+        let seq = last.get_mut(user)?;
+        *seq += 1;
+        Some((*user, PersonalEntry { seq: *seq, kind: *kind, subject: *subject, at }))
+    });
+    let placed: Vec<(UserId, PersonalEntry)> = placed.collect();
+    let rows: Vec<_> = placed.iter().map(|(user, entry)| (user, entry.seq, entry.kind, entry.subject)).collect();
+    run!(tx, sqlx::query(write).bind(json_list(&rows)).bind(at))?;
+    Ok(placed)
 }
 
 /// Entries of a personal stream after a cursor, ascending.

@@ -80,10 +80,10 @@ impl Connection {
     }
 
     /// Runs statements that answer no rows.
-    pub async fn execute(&mut self, sql: &'static str) {
+    pub async fn execute(&mut self, sql: &str) {
         let done = match self {
-            Connection::Sqlite(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
-            Connection::Postgres(connection) => sqlx::raw_sql(sql).execute(connection).await.map(drop),
+            Connection::Sqlite(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
+            Connection::Postgres(connection) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop),
         };
         done.unwrap_or_else(|cause| panic!("{sql}: {cause}"));
     }

@@ -17,7 +17,7 @@ use crate::model::{ConversationId, Micros, Stream, UserId};
 use crate::planted::{self, Fault};
 use crate::store::sweep::{self, Change};
 use crate::store::writer::{Writer, Written};
-use crate::store::{Conn, Store, Tx, Use};
+use crate::store::{Conn, Purpose, Store, Tx, Use};
 
 /// Dead nodes whose users may wait to be told gone.
 const GONE: usize = 64;
@@ -96,7 +96,7 @@ impl App {
         let mut lacks = Vec::new();
         // A sweep that is late is as telling as a question that is not answered.
         let late = self.store.is_shared() && self.feed.since_sweep() > ms(self.config.sweep_ms) * 2;
-        if late || self.store.read().await.is_err() {
+        if late || self.store.read(Purpose::Server).await.is_err() {
             lacks.push("database");
         }
         if !self.bus.hears() {

@@ -153,10 +153,12 @@ settings! {
 
     /// Lanes of Postgres in which sends are committed; a conversation is always in the same one.
     write_lanes: usize = "2", "lanes";
-    /// Connections to Postgres that write, for each server.
-    postgres_writers: u32 = "10", "connections";
-    /// Connections to Postgres that read, for each server.
-    postgres_readers: u32 = "10", "connections";
+    /// Connections to Postgres that write for the commands of users, for each server.
+    postgres_writers: u32 = "8", "connections";
+    /// Connections to Postgres that read for the commands of users, for each server.
+    postgres_readers: u32 = "8", "connections";
+    /// Connections to the database that the commands of one user hold at once, to read and to write each; more of that user's commands wait.
+    user_connections: usize = "2", "connections";
     /// Start on a Postgres that may lose what it acknowledged: fsync, full_page_writes or synchronous_commit off.
     allow_unsafe_durability: bool = "false", "true or false";
 

@@ -22,7 +22,7 @@ use crate::protocol::Event;
 use crate::protocol::commands::Resume;
 use crate::protocol::events::{ConversationPage, MessageHidden, Personal, PersonalPage, WatermarkMoved};
 use crate::protocol::replies::{ResetReason, Resumed};
-use crate::store::{Store, messages, streams};
+use crate::store::{Purpose, Store, messages, streams};
 
 /// Which rows of the table of changes were told here already; kept for as long as a sweep may come upon them again.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ pub async fn give_up(hub: Arc<Hub>) {
 /// that was read. Registered first, read after: what happens later reaches it through its user's personal stream.
 pub async fn start(store: &Store, hub: &Hub, socket: &Arc<Socket>) -> Result<i64> {
     let user = socket.actor.user;
-    let mut conn = store.read().await?;
+    let mut conn = store.read(Purpose::Session(user)).await?;
     let (as_of, conversations) = streams::memberships(&mut conn, user).await?;
     planted::pause_at("hello").await;
     if hub.start(socket, as_of, &conversations) {
@@ -183,7 +183,7 @@ pub async fn resume(
         return Err(Error::too_long("conversations", config.cursors_max, "conversations"));
     }
     let user = socket.actor.user;
-    let mut conn = store.read().await?;
+    let mut conn = store.read(Purpose::Session(user)).await?;
     let personal = streams::personal_head(&mut conn, user).await?;
     let mut answer = Resumed {
         epoch: epoch.to_owned(),
@@ -260,7 +260,7 @@ pub async fn pull(
 /// personal stream, so that a change which was seen meanwhile counts: either the sockets follow no longer, or the next
 /// page is not refused.
 async fn refused(store: &Store, hub: &Hub, user: UserId, conversation: ConversationId) -> Result<()> {
-    let (seq, is_member) = streams::is_member(&mut store.read().await?, user, conversation).await?;
+    let (seq, is_member) = streams::is_member(&mut store.read(Purpose::Session(user)).await?, user, conversation).await?;
     hub.membership(&Membership { user, seq, conversation, is_member }, Origin::State, &mut Rung::default());
     Ok(())
 }
@@ -272,7 +272,7 @@ async fn conversation_page(
     conversation: ConversationId,
     after: i64,
 ) -> Result<Option<Caught>> {
-    let mut conn = store.read().await?;
+    let mut conn = store.read(Purpose::Session(user)).await?;
     let changes = messages::changes_after(&mut conn, user, conversation, after, config.page_max).await?;
     let Some(mut changes) = changes else { return Ok(None) };
     cut(&mut changes, config.outbox_bytes);
@@ -306,7 +306,7 @@ fn cut(changes: &mut messages::Changes, bytes_max: usize) {
 
 /// Reads a page of the personal stream. Memberships that it tells of count as if they had been told.
 async fn personal_page(store: &Store, hub: &Hub, config: &Config, user: UserId, after: i64) -> Result<Caught> {
-    let mut conn = store.read().await?;
+    let mut conn = store.read(Purpose::Session(user)).await?;
     // One more than a page holds tells whether another follows.
     let mut entries = streams::personal_after(&mut conn, user, after, config.page_max + 1).await?;
     let more = entries.len() > config.page_max;

@@ -11,7 +11,7 @@ use crate::media::Media;
 use crate::model::{Micros, UserId};
 use crate::store::django::Source;
 use crate::store::sweep::{self, Change};
-use crate::store::{Conn, Store, Use, accounts, copy, sessions, sqlite, streams, supervision};
+use crate::store::{Conn, Purpose, Store, Use, accounts, copy, sessions, sqlite, streams, supervision};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ pub async fn backup(config: &Config, file: &Path) -> Said {
 /// Begins a new epoch, so that clients do not take a restored history for the one they know.
 pub async fn restored(config: &Config) -> Said {
     let epoch = with(config, Use::Alone, async |store| {
-        let mut tx = store.begin().await.map_err(said)?;
+        let mut tx = store.begin(Purpose::Server).await.map_err(said)?;
         let epoch = streams::renew_epoch(&mut tx).await.map_err(said)?;
         tx.commit(|| ()).await.map_err(said)?;
         Ok(epoch)
@@ -152,7 +152,7 @@ fn end_of_day(text: &str) -> std::result::Result<Micros, String> {
 /// All accounts, a line each.
 pub async fn list(config: &Config) -> Said {
     let accounts = with(config, Use::Beside, async |store| {
-        supervision::accounts(&mut store.read().await.map_err(said)?).await.map_err(said)
+        supervision::accounts(&mut store.read(Purpose::Server).await.map_err(said)?).await.map_err(said)
     });
     let accounts = accounts.await?;
     let mut text = format!("{:>8}  {:<30} {:>8}  state\n", "id", "user name", "sessions");
@@ -186,7 +186,7 @@ fn date(at: Micros) -> String {
 }
 
 async fn find(store: &Store, name: &str) -> std::result::Result<supervision::Account, String> {
-    let mut conn = store.read().await.map_err(said)?;
+    let mut conn = store.read(Purpose::Server).await.map_err(said)?;
     let all = supervision::accounts(&mut conn).await.map_err(said)?;
     let key = crate::text::username_key(name);
     let id = name.strip_prefix('#').and_then(|id| id.parse().ok()).map(UserId);
@@ -203,7 +203,7 @@ async fn find(store: &Store, name: &str) -> std::result::Result<supervision::Acc
 pub async fn disable(config: &Config, name: &str) -> Said {
     with(config, Use::Beside, async |store| {
         let account = find(store, name).await?;
-        let mut tx = store.begin().await.map_err(said)?;
+        let mut tx = store.begin(Purpose::Server).await.map_err(said)?;
         supervision::set_disabled(&mut tx, account.id, Some(machine())).await.map_err(said)?;
         end_sessions(&mut tx, account.id).await?;
         tx.commit(|| ()).await.map_err(said)?;
@@ -223,7 +223,7 @@ async fn end_sessions(tx: &mut Conn, user: UserId) -> std::result::Result<(), St
 pub async fn enable(config: &Config, name: &str) -> Said {
     with(config, Use::Beside, async |store| {
         let account = find(store, name).await?;
-        let mut tx = store.begin().await.map_err(said)?;
+        let mut tx = store.begin(Purpose::Server).await.map_err(said)?;
         supervision::set_disabled(&mut tx, account.id, None).await.map_err(said)?;
         tx.commit(|| ()).await.map_err(said)?;
         Ok(format!("{} is enabled.", account.username))
@@ -235,7 +235,7 @@ pub async fn enable(config: &Config, name: &str) -> Said {
 pub async fn revoke(config: &Config, name: &str) -> Said {
     with(config, Use::Beside, async |store| {
         let account = find(store, name).await?;
-        let mut tx = store.begin().await.map_err(said)?;
+        let mut tx = store.begin(Purpose::Server).await.map_err(said)?;
         accounts::lock(&mut tx, &[account.id]).await.map_err(said)?;
         end_sessions(&mut tx, account.id).await?;
         tx.commit(|| ()).await.map_err(said)?;
@@ -251,7 +251,7 @@ pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
         let account = find(store, name).await?;
         auth.judge(password, &account.username).await.map_err(said)?;
         let hash = auth.hash(password).await.map_err(said)?;
-        let mut tx = store.begin().await.map_err(said)?;
+        let mut tx = store.begin(Purpose::Server).await.map_err(said)?;
         accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
         end_sessions(&mut tx, account.id).await?;
         tx.commit(|| ()).await.map_err(said)?;

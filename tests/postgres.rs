@@ -14,7 +14,7 @@ use std::task::Poll;
 use duet::config::Config;
 use duet::error::ErrorCode;
 use duet::model::UserId;
-use duet::store::{Store, Tx, Use, accounts};
+use duet::store::{Purpose, Store, Tx, Use, accounts};
 use serde_json::json;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
@@ -182,7 +182,7 @@ async fn transactions_dropped_at_any_moment_leave_nothing_open_and_lose_nothing(
     let config = Config { database_url: url.clone().into(), postgres_writers: 3, ..Config::default() };
     let store = std::sync::Arc::new(Store::open(&config, Use::Serving).await.expect("open the store"));
     async fn insert(store: &Store, name: &str, commit: bool) -> bool {
-        let Ok(mut tx) = store.begin().await else { return false };
+        let Ok(mut tx) = store.begin(Purpose::SignIn).await else { return false };
         let inserted = add_user(&mut tx, name).await;
         matches!(inserted, Ok(Some(_))) && commit && tx.commit(|| ()).await.is_ok()
     }
@@ -223,7 +223,8 @@ async fn a_transaction_that_slept_too_long_is_to_be_run_again_and_leaves_nothing
     let open = "SELECT count(*) FROM pg_stat_activity \
         WHERE datname = current_database() AND application_name = 'duet' AND state = 'idle in transaction'";
     // The process sleeps in the middle of a transaction, as one that was stopped does; the server ends it.
-    let (mut writing, mut committing) = (store.begin().await.expect("begin"), store.begin().await.expect("begin"));
+    let (mut writing, mut committing) =
+        (store.begin(Purpose::SignIn).await.expect("begin"), store.begin(Purpose::SignIn).await.expect("begin"));
     add_user(&mut writing, "slept").await.expect("write");
     add_user(&mut committing, "slept before the commit").await.expect("write");
     assert_eq!(number(&mut database, open).await, 2);
@@ -232,7 +233,7 @@ async fn a_transaction_that_slept_too_long_is_to_be_run_again_and_leaves_nothing
     assert!(refused.overtaken && refused.code == ErrorCode::Busy, "{refused}");
     committing.commit(|| ()).await.expect_err("nothing was committed");
     assert_eq!(number(&mut database, "SELECT count(*) FROM users").await, 0);
-    let mut next = store.begin().await.expect("another connection");
+    let mut next = store.begin(Purpose::SignIn).await.expect("another connection");
     add_user(&mut next, "awake").await.expect("write");
     next.commit(|| ()).await.expect("commit");
 }

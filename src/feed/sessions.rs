@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::error::{CloseCode, Result};
 use crate::hub::currency::{ASLEEP, BEAT};
 use crate::hub::{Hub, Which};
-use crate::store::{Conn, Store, supervision};
+use crate::store::{Conn, Purpose, Store, supervision};
 
 /// How often a single node looks whether another process, such as an operator's command, wrote to its file.
 const WATCH_EVERY: Duration = Duration::from_millis(300);
@@ -35,7 +35,7 @@ pub async fn pulse(hub: Arc<Hub>, store: Arc<Store>) {
 
 async fn read_again(hub: &Hub, store: &Store) {
     loop {
-        let read = async { close_ended(hub, &mut store.read().await?).await };
+        let read = async { close_ended(hub, &mut store.read(Purpose::Server).await?).await };
         match read.await {
             Ok(()) => return,
             Err(error) => tracing::warn!(%error, "after a sleep the sessions could not be read; nothing is written"),
@@ -50,7 +50,7 @@ pub async fn watch(hub: Arc<Hub>, store: Arc<Store>) {
     loop {
         match store.foreign_writes().await {
             Ok(Some(version)) if seen.replace(version).is_some_and(|before| before != version) => {
-                let closed = async { close_ended(&hub, &mut store.read().await?).await };
+                let closed = async { close_ended(&hub, &mut store.read(Purpose::Server).await?).await };
                 if let Err(error) = closed.await {
                     // Looked at again the next time round.
                     seen = None;

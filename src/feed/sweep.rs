@@ -17,7 +17,7 @@ use crate::metrics;
 use crate::model::{Micros, Stream};
 use crate::planted::{self, Fault};
 use crate::store::sweep::{self, Change};
-use crate::store::{Conn, Store};
+use crate::store::{Conn, Purpose, Store};
 
 /// How soon a sweep that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -70,7 +70,7 @@ impl Sweep {
     async fn once(&mut self) -> Result<()> {
         // While the node hears the others, what is younger than this may still be under way.
         let grace_ms = if self.feed.hears() { self.config.sweep_grace_ms } else { 0 };
-        let mut conn = self.store.read().await?;
+        let mut conn = self.store.read(Purpose::Server).await?;
         // The first look only learns what time it is: no socket was here before it.
         let swept = sweep::since(&mut conn, self.from.unwrap_or(Micros::MAX), micros(grace_ms)).await?;
         if let Some(off) = self.feed.clock.agree(swept.at) {

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::media::{Media, Wanted};
 use crate::model::UserId;
 use crate::ops::files::{file_name, new_name, ready};
-use crate::store::Store;
 use crate::store::files::{self, NewFile};
 use crate::store::imported::{self, FileRow};
+use crate::store::{Purpose, Store};
 
 /// Rows that are read together.
 const TOGETHER: i64 = 500;
@@ -39,7 +39,8 @@ pub async fn run(target: &Store, media: &Media, directory: &Path, progress: impl
         directory.canonicalize().map_err(|cause| format!("--media: cannot read {}: {cause}", directory.display()))?;
     let (mut tally, mut after) = (Tally::default(), (String::new(), 0));
     loop {
-        let page = imported::files_after(&mut target.read().await.map_err(said)?, &after, TOGETHER).await;
+        let page =
+            imported::files_after(&mut target.read(Purpose::Server).await.map_err(said)?, &after, TOGETHER).await;
         let page = page.map_err(said)?;
         let Some(last) = page.last() else { break };
         after = (last.kind.clone(), last.subject);
@@ -53,7 +54,7 @@ pub async fn run(target: &Store, media: &Media, directory: &Path, progress: impl
 
 async fn bring(target: &Store, media: &Media, root: &Path, row: &FileRow, tally: &mut Tally) -> Result<()> {
     let key = format!("django:{}:{}", row.kind, row.subject);
-    if files::under_key(&mut target.read().await?, row.owner, &key).await?.is_some() {
+    if files::under_key(&mut target.read(Purpose::Server).await?, row.owner, &key).await?.is_some() {
         tally.before += 1;
         return Ok(());
     }
@@ -94,13 +95,13 @@ async fn keep(target: &Store, media: &Media, row: &FileRow, (key, path): (&str, 
         bytes: ready.bytes,
         at: machine(),
     };
-    let mut tx = target.begin().await?;
+    let mut tx = target.begin(Purpose::Server).await?;
     let file = files::begin(&mut tx, &new).await?;
     tx.commit(|| ()).await?;
     for size in sizes {
         media.shelf.put(&name, size.size, &size.path).await?;
     }
-    let mut tx = target.begin().await?;
+    let mut tx = target.begin(Purpose::Server).await?;
     files::finish(&mut tx, file, &ready, machine()).await?.ok_or_else(Error::busy)?;
     if is_picture {
         files::set_pictures(&mut tx, row.owner, &[file]).await?;

@@ -16,7 +16,7 @@ use journal::{Journal, Part};
 use crate::error::{Error, Result};
 use crate::model::Micros;
 use crate::store::django::Source;
-use crate::store::{Store, Tx, imported, old_key};
+use crate::store::{Purpose, Store, Tx, imported, old_key};
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ struct Run<'a, P: Fn(String)> {
 /// A sentence that says what to do; what was written so far stays, and another run goes on from there.
 pub async fn run(source: &mut Source, target: &Store, plan: &Plan, progress: impl Fn(String)) -> Answer<String> {
     let filled = source.filled().await?;
-    let mut tx = target.begin().await.map_err(said)?;
+    let mut tx = target.begin(Purpose::Server).await.map_err(said)?;
     let journal = match Journal::read(&mut tx).await? {
         Some(journal) if journal.source != filled => {
             return Err(
@@ -100,7 +100,7 @@ macro_rules! pages {
             loop {
                 let page = pages.next().await?;
                 let (Some(last), rows) = (page.last().map($place), page.len()) else { break };
-                let mut tx = $run.target.begin().await.map_err(said)?;
+                let mut tx = $run.target.begin(Purpose::Server).await.map_err(said)?;
                 $write(&mut tx, &mut $run.journal, page).await.map_err(said)?;
                 $run.journal.after = last;
                 keep(&$run.journal, tx).await?;
@@ -176,7 +176,7 @@ impl<P: Fn(String)> Run<'_, P> {
             Part::Messages => Part::Ids,
             Part::Ids | Part::Done => Part::Done,
         });
-        keep(&self.journal, self.target.begin().await.map_err(said)?).await
+        keep(&self.journal, self.target.begin(Purpose::Server).await.map_err(said)?).await
     }
 
     /// New rows get ids behind all that the service ever gave, and the old key is kept.
@@ -188,7 +188,7 @@ impl<P: Fn(String)> Run<'_, P> {
             ("conversations", "conversations_conversation"),
             ("messages", "conversations_message"),
         ];
-        let mut tx = self.target.begin().await.map_err(said)?;
+        let mut tx = self.target.begin(Purpose::Server).await.map_err(said)?;
         for (table, there) in IDS {
             let last = self.journal.source.get(there).map_or(0, |filled| filled.last_id);
             imported::continue_ids(&mut tx, table, last).await.map_err(said)?;

@@ -15,7 +15,7 @@ use crate::sentence;
 use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
 use crate::store::audience::Known;
 use crate::store::files as kept;
-use crate::store::{Conn, ending, streams};
+use crate::store::{Conn, Purpose, ending, streams};
 use crate::text::{Username, clean, email};
 
 /// Longest interest, in characters.
@@ -66,11 +66,11 @@ pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
     let last_name = clean("last_name", input.last_name, app.config.name_max, false)?;
     app.auth.judge(input.password, &username.shown).await?;
     // Asked before the hash is paid for; the insert decides.
-    if accounts::is_taken(&mut app.store.read().await?, &username.shown, &username.key).await? {
+    if accounts::is_taken(&mut app.store.read(Purpose::SignIn).await?, &username.shown, &username.key).await? {
         return Err(taken());
     }
     let hash = app.auth.hash(input.password).await?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(Purpose::SignIn).await?;
     let new = NewUser {
         username: &username.shown,
         username_key: &username.key,
@@ -87,7 +87,7 @@ pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
 
 /// The caller's own account.
 pub async fn me(app: &App, actor: Actor) -> Result<OwnProfile> {
-    own(&mut app.store.read().await?, actor.user).await
+    own(&mut app.store.read(actor.user).await?, actor.user).await
 }
 
 async fn own(conn: &mut Conn, user: UserId) -> Result<OwnProfile> {
@@ -96,7 +96,7 @@ async fn own(conn: &mut Conn, user: UserId) -> Result<OwnProfile> {
 
 /// What the caller may see of a user. Unknown, deleted, disabled and blocked look alike.
 pub async fn profile(app: &App, actor: Actor, input: ProfileGet) -> Result<Profile> {
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     seen_by(app, &mut conn, actor.user, &[input.user]).await?.remove(&input.user).ok_or_else(no_user)
 }
 
@@ -170,7 +170,7 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
     let username = input.username.as_deref().map(|name| Username::new(name.trim())).transpose()?;
     let pictures = input.pictures.clone();
     let change = clean_change(app, input)?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let before = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
     if let Some(username) = &username
@@ -234,19 +234,19 @@ fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
 
 /// What the caller is interested in, or another whom the caller may see: by name, with the numbers that all users'
 /// interests share.
-pub async fn numbered_interests(app: &App, user: UserId) -> Result<Vec<(i64, String)>> {
-    accounts::numbered_interests(&mut app.store.read().await?, user).await
+pub async fn numbered_interests(app: &App, actor: Actor, user: UserId) -> Result<Vec<(i64, String)>> {
+    accounts::numbered_interests(&mut app.store.read(actor.user).await?, user).await
 }
 
 /// The centre of the cell in which the caller said to be: latitude and longitude, in degrees.
 pub async fn place(app: &App, actor: Actor) -> Result<Option<(f64, f64)>> {
-    let cell = accounts::cell(&mut app.store.read().await?, actor.user).await?;
+    let cell = accounts::cell(&mut app.store.read(actor.user).await?, actor.user).await?;
     Ok(cell.map(|(lat, lon)| Cell { lat, lon }.centre()))
 }
 
 /// The names of users whom the caller meets in a conversation.
-pub async fn names(app: &App, users: &[UserId]) -> Result<HashMap<UserId, String>> {
-    Ok(accounts::names(&mut app.store.read().await?, users).await?.into_iter().collect())
+pub async fn names(app: &App, actor: Actor, users: &[UserId]) -> Result<HashMap<UserId, String>> {
+    Ok(accounts::names(&mut app.store.read(actor.user).await?, users).await?.into_iter().collect())
 }
 
 /// Lower case, sorted, each once.
@@ -270,7 +270,7 @@ fn clean_interests(names: &[String], most: usize) -> Result<Vec<String>> {
 
 /// Whom the caller looks for.
 pub async fn preferences(app: &App, actor: Actor) -> Result<Preferences> {
-    accounts::preferences(&mut app.store.read().await?, actor.user).await?.ok_or_else(no_user)
+    accounts::preferences(&mut app.store.read(actor.user).await?, actor.user).await?.ok_or_else(no_user)
 }
 
 /// Changes what is named of whom the caller looks for.
@@ -289,7 +289,7 @@ async fn change_preferences(
     input: PreferencesUpdate,
     check: impl Fn(&Preferences) -> Result<()>,
 ) -> Result<Preferences> {
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let before = accounts::preferences(&mut tx, actor.user).await?.ok_or_else(no_user)?;
     let after = Preferences {
@@ -334,7 +334,7 @@ fn check_preferences(wanted: &Preferences, youngest: i64) -> Result<()> {
 
 /// Checks the password that confirms something on an open session; answers the hash that it was checked against.
 pub(super) async fn confirm(app: &App, user: UserId, field: &str, password: &str) -> Result<String> {
-    let known = accounts::credentials_of(&mut app.store.read().await?, user).await?.ok_or_else(no_user)?;
+    let known = accounts::credentials_of(&mut app.store.read(user).await?, user).await?.ok_or_else(no_user)?;
     let attempt = app.limits.confirmation(user).map_err(Error::rate_limited)?;
     match app.auth.verify(password, Some(&known.password_hash)).await {
         Ok(true) => {
@@ -356,11 +356,12 @@ fn wrong_password(field: &str) -> Error {
 /// Changes the caller's password and ends their other sessions.
 pub async fn change_password(app: &App, actor: Actor, input: PasswordChange) -> Result<Done> {
     let of_new = |error: Error| Error { field: error.field.map(|_| "new".to_owned()), ..error };
-    let known = accounts::credentials_of(&mut app.store.read().await?, actor.user).await?.ok_or_else(no_user)?;
+    let known =
+        accounts::credentials_of(&mut app.store.read(actor.user).await?, actor.user).await?.ok_or_else(no_user)?;
     app.auth.judge(&input.new, &known.username).await.map_err(of_new)?;
     let checked = confirm(app, actor.user, "old", &input.old).await?;
     let hash = app.auth.hash(&input.new).await.map_err(of_new)?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     unchanged(&mut tx, actor.user, &checked, "old").await?;
     accounts::set_password_hash(&mut tx, actor.user, &hash).await?;
@@ -381,7 +382,7 @@ async fn unchanged(tx: &mut Conn, user: UserId, checked: &str, field: &str) -> R
 pub async fn delete(app: &App, actor: Actor, input: AccountDelete) -> Result<Done> {
     let checked = confirm(app, actor.user, "password", &input.password).await?;
     let (user, now) = (actor.user, app.now());
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     ending::lock(&mut tx, user).await?;
     unchanged(&mut tx, user, &checked, "password").await?;
     let mut notices = sessions::end_all(&mut tx, user, None, now).await?;

@@ -29,7 +29,7 @@ fn not_me(actor: Actor, user: UserId) -> Result<()> {
 pub async fn add(app: &App, actor: Actor, input: BlockAdd) -> Result<Done> {
     let (me, other) = (actor.user, input.user);
     not_me(actor, other)?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
     let conversation = pairs::lock_conversation(&mut tx, &pair).await?;
     accounts::lock(&mut tx, &[me, other]).await?;
@@ -57,7 +57,7 @@ pub async fn add(app: &App, actor: Actor, input: BlockAdd) -> Result<Done> {
 /// Takes a block back. Likes and matches do not come back.
 pub async fn remove(app: &App, actor: Actor, input: BlockRemove) -> Result<Done> {
     not_me(actor, input.user)?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     let pair = pairs::lock(&mut tx, actor.user, input.user).await?;
     let mut pair = pair.ok_or_else(|| Error::not_found("user"))?;
     if pair.side_mut(actor.user).blocked_at.take().is_some() {
@@ -69,7 +69,7 @@ pub async fn remove(app: &App, actor: Actor, input: BlockRemove) -> Result<Done>
 
 /// Whom a user has blocked, the latest first.
 pub async fn list(app: &App, actor: Actor) -> Result<Blocks> {
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     Ok(Blocks { users: pairs::blocks(&mut conn, actor.user, app.config.blocks_max).await? })
 }
 
@@ -88,7 +88,7 @@ pub async fn report(app: &App, actor: Actor, input: ReportSend) -> Result<Report
     let places: Vec<_> = input.messages.iter().map(|message| (message.conversation, message.seq)).collect();
     let mut toll = Toll::new(Hourly::Report, actor.user);
     loop {
-        let mut tx = app.store.begin().await?;
+        let mut tx = app.store.begin(actor.user).await?;
         let evidence = messages::evidence(&mut tx, actor.user, &places).await?;
         let theirs = |(conversation, seq): &(_, _)| {
             let here = evidence.iter().find(|message| message.conversation == *conversation && message.seq == *seq);

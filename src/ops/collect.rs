@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::media::collect::{Old, leftovers};
 use crate::model::{FileId, Micros};
 use crate::planted;
-use crate::store::{files, retried};
+use crate::store::{Purpose, files, retried};
 
 /// Files that end together.
 const TOGETHER: i64 = 500;
@@ -45,14 +45,14 @@ async fn round(app: &App) -> Result<()> {
     let stale = now - micros(app.config.upload_ms).saturating_mul(2);
     let unused = now - app.config.media_unused_s.saturating_mul(SECOND);
     retried(|| async {
-        let mut tx = app.store.begin().await?;
+        let mut tx = app.store.begin(Purpose::Server).await?;
         files::end_stale(&mut tx, stale).await?;
         app.commit(tx, Vec::new()).await
     })
     .await?;
     loop {
         let ended = retried(|| async {
-            let mut tx = app.store.begin().await?;
+            let mut tx = app.store.begin(Purpose::Server).await?;
             let ended = files::end_unused(&mut tx, unused, TOGETHER).await?;
             app.commit(tx, Vec::new()).await?;
             Ok(ended)
@@ -68,7 +68,7 @@ async fn round(app: &App) -> Result<()> {
 /// Removes the bytes of what is over, and then the rows.
 async fn remove(app: &App) -> Result<()> {
     loop {
-        let gone = files::gone(&mut app.store.read().await?, TOGETHER).await?;
+        let gone = files::gone(&mut app.store.read(Purpose::Server).await?, TOGETHER).await?;
         if gone.is_empty() {
             return Ok(());
         }
@@ -78,7 +78,7 @@ async fn remove(app: &App) -> Result<()> {
         planted::fail_at("collect_removed");
         let ids: Vec<FileId> = gone.iter().map(|(file, _)| *file).collect();
         retried(|| async {
-            let mut tx = app.store.begin().await?;
+            let mut tx = app.store.begin(Purpose::Server).await?;
             files::forget(&mut tx, &ids).await?;
             app.commit(tx, Vec::new()).await
         })
@@ -101,7 +101,7 @@ async fn orphans(app: &App) -> Result<()> {
             return Ok(());
         }
         let asked: Vec<&str> = names.iter().map(String::as_str).collect();
-        let known = files::known(&mut app.store.read().await?, &asked).await?;
+        let known = files::known(&mut app.store.read(Purpose::Server).await?, &asked).await?;
         let known: HashSet<String> = known.into_iter().collect();
         for name in names.iter().filter(|name| !known.contains(*name)) {
             app.media.shelf.remove(name).await?;

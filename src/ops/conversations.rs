@@ -21,13 +21,13 @@ pub async fn open(app: &App, actor: Actor, input: ConversationOpen) -> Result<Co
     if me == other {
         return Err(Error::field("user", sentence!("talk-with-yourself")));
     }
-    let known = conversations::direct(&mut app.store.read().await?, me, other).await?;
+    let known = conversations::direct(&mut app.store.read(actor.user).await?, me, other).await?;
     if let Some(id) = known {
         return one(app, me, id).await;
     }
     let mut toll = Toll::new(Hourly::Direct, me);
     let mut tx = loop {
-        let mut tx = app.store.begin().await?;
+        let mut tx = app.store.begin(actor.user).await?;
         let pair = matching::meet(&mut tx, me, other).await?;
         // Asked again under the lock: the other side may have opened it in between.
         if let Some(id) = conversations::direct(&mut tx, me, other).await? {
@@ -60,7 +60,7 @@ pub(super) async fn gained(
 }
 
 async fn one(app: &App, reader: UserId, id: ConversationId) -> Result<Conversation> {
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(reader).await?;
     let config = &app.config;
     let members_max = config.members_max.max(config.members_listed);
     let mut views = conversations::view(&mut conn, reader, &[id], members_max, config.unread_cap).await?;
@@ -76,7 +76,7 @@ pub async fn get(app: &App, actor: Actor, input: ConversationGet) -> Result<Conv
 pub async fn list(app: &App, actor: Actor, input: ConversationList) -> Result<Conversations> {
     let limit = super::page_size(app, input.limit)?;
     let after = input.after.as_deref().map(position).transpose()?;
-    let mut conn: Conn = app.store.read().await?;
+    let mut conn: Conn = app.store.read(actor.user).await?;
     let page = conversations::list(&mut conn, actor.user, input.archived, after, limit).await?;
     let ids: Vec<ConversationId> = page.iter().map(|position| position.id).collect();
     let config = &app.config;
@@ -89,13 +89,13 @@ pub async fn list(app: &App, actor: Actor, input: ConversationList) -> Result<Co
 
 /// How many conversations are in the caller's list.
 pub async fn count(app: &App, actor: Actor) -> Result<i64> {
-    lists::conversation_count(&mut app.store.read().await?, actor.user).await
+    lists::conversation_count(&mut app.store.read(actor.user).await?, actor.user).await
 }
 
 /// Some of the caller's list, the latest first, from a place in it; archived ones are in it too. Their last messages are
 /// texts, and all that is unread is counted.
 pub async fn slice(app: &App, actor: Actor, offset: i64, limit: i64) -> Result<Vec<Conversation>> {
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let ids = lists::conversations(&mut conn, actor.user, offset, limit).await?;
     in_texts(app, &mut conn, actor.user, &ids).await
 }
@@ -112,7 +112,7 @@ async fn in_texts(app: &App, conn: &mut Conn, reader: UserId, ids: &[Conversatio
 /// One conversation, if it is in the caller's list, in the same way.
 pub async fn listed(app: &App, actor: Actor, id: ConversationId) -> Result<Conversation> {
     let nothing = || Error::not_found("conversation");
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     if !lists::is_listed(&mut conn, actor.user, id).await? {
         return Err(nothing());
     }
@@ -148,7 +148,7 @@ pub(super) async fn settings(
     archived: Option<bool>,
     hide: bool,
 ) -> Result<Done> {
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     let hidden_seq = hide.then_some(membership.head);

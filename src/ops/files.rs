@@ -24,7 +24,7 @@ use crate::protocol::commands::MediaLinks;
 use crate::protocol::replies::{FileLink, Links};
 use crate::sentence;
 use crate::store::files::{self, NewFile, Ready};
-use crate::store::{Conn, accounts, retried};
+use crate::store::{Conn, Purpose, accounts, retried};
 use crate::text;
 
 /// Longest name that a file keeps, in characters.
@@ -76,7 +76,7 @@ impl Drop for Ticket {
         tokio::spawn(async move {
             let _turn = turn(&app).await;
             let given_up = retried(|| async {
-                let mut tx = app.store.begin().await?;
+                let mut tx = app.store.begin(Purpose::Server).await?;
                 files::give_up(&mut tx, file).await?;
                 app.commit(tx, Vec::new()).await
             });
@@ -99,7 +99,7 @@ pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begu
         return Err(too_heavy(most));
     }
     if let Some(key) = client_key
-        && let Some(there) = files::under_key(&mut app.store.read().await?, actor.user, key).await?
+        && let Some(there) = files::under_key(&mut app.store.read(actor.user).await?, actor.user, key).await?
     {
         return Ok(Begun::There(there));
     }
@@ -108,7 +108,7 @@ pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begu
     let (name, bytes) = (new_name()?, i64::try_from(bytes.unwrap_or(most)).unwrap_or(i64::MAX));
     let turn = turn(app).await?;
     let begun = retried(|| async {
-        let mut tx = app.store.begin().await?;
+        let mut tx = app.store.begin(actor.user).await?;
         accounts::lock(&mut tx, &[actor.user]).await?;
         if !accounts::is_live(&mut tx, actor.user).await? {
             return Err(Error::not_found("user"));
@@ -218,7 +218,7 @@ async fn declare(ticket: &Ticket, ready: &Ready) -> Result<Option<Attachment>> {
     let Ticket { app, owner, file, .. } = ticket;
     let _turn = turn(app).await?;
     retried(|| async {
-        let mut tx = app.store.begin().await?;
+        let mut tx = app.store.begin(*owner).await?;
         accounts::lock(&mut tx, &[*owner]).await?;
         // What is kept of a picture may be more than what came.
         within_quota(app, &mut tx, *owner, *file, ready.bytes).await?;
@@ -298,7 +298,7 @@ pub(super) async fn set_pictures(app: &App, tx: &mut Conn, user: UserId, names: 
 
 /// The first pictures of those of some users whose profiles the caller may see.
 pub async fn first_pictures(app: &App, actor: Actor, users: &[UserId]) -> Result<HashMap<UserId, Attachment>> {
-    files::first_pictures(&mut app.store.read().await?, actor.user, users).await
+    files::first_pictures(&mut app.store.read(actor.user).await?, actor.user, users).await
 }
 
 /// Where the caller can fetch files, as far as they may see them.
@@ -308,7 +308,7 @@ pub async fn links(app: &App, actor: Actor, input: MediaLinks) -> Result<Links> 
         return Err(Error::too_long("files", most, "files"));
     }
     let names: Vec<&str> = input.files.iter().map(String::as_str).filter(|name| is_name(name)).collect();
-    let found = files::readable(&mut app.store.read().await?, actor.user, &names).await?;
+    let found = files::readable(&mut app.store.read(actor.user).await?, actor.user, &names).await?;
     let (mut links, mut gone) = (Vec::new(), Vec::new());
     for name in input.files {
         match found.iter().find(|kept| kept.attachment.id == name) {
@@ -363,7 +363,7 @@ pub async fn shown(app: &App, link: &Link<'_>, signature: &str) -> Result<Shown>
     if !is_name(link.name) || !app.media.links.judge(link, signature, now) {
         return Err(none());
     }
-    let found = files::readable(&mut app.store.read().await?, link.reader, &[link.name]).await?;
+    let found = files::readable(&mut app.store.read(link.reader).await?, link.reader, &[link.name]).await?;
     let kept = found.into_iter().next().ok_or_else(none)?;
     let tag = format!("{}-{}", kept.hash, link.size.name());
     Ok(Shown { attachment: kept.attachment, size: link.size, tag, left_s: link.until - now / SECOND })

@@ -7,7 +7,7 @@ use crate::bus::Notice;
 use crate::error::Result;
 use crate::model::{Actor, Micros, PersonalKind, SessionId};
 use crate::ops::sessions::{check_user, session_end};
-use crate::store::{accounts, sessions, streams};
+use crate::store::{Purpose, accounts, sessions, streams};
 
 /// What such a session is called in the list of devices.
 const LABEL: &str = "before the move";
@@ -16,10 +16,12 @@ const LABEL: &str = "before the move";
 pub(super) async fn session(app: &App, token: &OldToken, kind: TokenKind, now: Micros) -> Result<Actor> {
     let jti_hash = digest(&token.jti);
     let actor = |session: SessionId| Actor { user: token.user, session, socket: None };
-    if let Some(session) = sessions::of_foreign(&mut app.store.read().await?, &jti_hash).await? {
+    if let Some(session) =
+        sessions::of_foreign(&mut app.store.read(Purpose::Session(token.user)).await?, &jti_hash).await?
+    {
         return Ok(actor(session));
     }
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(Purpose::Session(token.user)).await?;
     // Of two first uses at once, on whichever nodes, the later one finds what the first one made.
     accounts::lock(&mut tx, &[token.user]).await?;
     let user = accounts::credentials_of(&mut tx, token.user).await?;

@@ -24,7 +24,7 @@ pub async fn create(app: &App, actor: Actor, input: ConversationCreate) -> Resul
     }
     let me = actor.user;
     let others: Vec<UserId> = input.members.iter().copied().filter(|user| *user != me).collect();
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     // All who get an entry in their personal stream; a repeat with the same key waits here, too.
     let everybody: Vec<UserId> = others.iter().copied().chain([me]).collect();
     accounts::lock(&mut tx, &everybody).await?;
@@ -89,7 +89,7 @@ async fn may_bring(
 pub async fn rename(app: &App, actor: Actor, input: ConversationRename) -> Result<Changed> {
     let title = group_title(app, &input.title)?;
     let conversation = input.conversation;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Admin)?;
@@ -145,7 +145,7 @@ async fn commit(app: &App, tx: Tx, conversation: ConversationId, notices: Vec<No
 pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
     super::distinct(app, "users", &input.users)?;
     let conversation = input.conversation;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Admin)?;
@@ -170,7 +170,7 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
 /// Takes a user out of a group.
 pub async fn remove(app: &App, actor: Actor, input: MemberRemove) -> Result<Changed> {
     let MemberRemove { conversation, user } = input;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     accounts::lock(&mut tx, &[user]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
@@ -202,7 +202,7 @@ async fn lost(app: &App, tx: &mut Tx, user: UserId, conversation: ConversationId
 /// Gives a member a role. An owner who gives away ownership stays an owner; a group always keeps one.
 pub async fn role(app: &App, actor: Actor, input: MemberRole) -> Result<Changed> {
     let MemberRole { conversation, user, role } = input;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     membership.at_least(Role::Owner)?;
@@ -230,7 +230,7 @@ pub async fn role(app: &App, actor: Actor, input: MemberRole) -> Result<Changed>
 /// Leaves a group; a direct conversation is hidden from the list until its next message.
 pub async fn leave(app: &App, actor: Actor, input: ConversationLeave) -> Result<Done> {
     let conversation = input.conversation;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;

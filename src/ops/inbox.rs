@@ -12,7 +12,7 @@ use crate::store::{inbox, streams};
 /// A page of the inbox, newest first.
 pub async fn list(app: &App, actor: Actor, input: NotificationList) -> Result<Notifications> {
     let limit = super::page_size(app, input.limit)?;
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let (read, unread) = inbox::state(&mut conn, actor.user, app.config.unread_cap).await?;
     let before = input.before.unwrap_or(i64::MAX);
     let notifications = inbox::page(&mut conn, actor.user, before, limit).await?;
@@ -21,7 +21,7 @@ pub async fn list(app: &App, actor: Actor, input: NotificationList) -> Result<No
 
 /// Marks the inbox as read up to a number.
 pub async fn read(app: &App, actor: Actor, input: NotificationRead) -> Result<Done> {
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     if input.seq < 0 || input.seq > streams::personal_head(&mut tx, actor.user).await? {
         return Err(Error::field("seq", sentence!("no-such-personal-number")));
     }

@@ -56,7 +56,7 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
     let (me, other) = (actor.user, input.user);
     let mut toll = Toll::new(Hourly::Like, me);
     let pair = loop {
-        let mut tx = app.store.begin().await?;
+        let mut tx = app.store.begin(actor.user).await?;
         let mut pair = meet(&mut tx, me, other).await?;
         if pair.side(me).liked_at.is_some() {
             break pair;
@@ -67,7 +67,7 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
         commit(app, tx, &pair, at, entries).await?;
         break pair;
     };
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let made = match pair.is_matched() {
         true => pairs::match_of(&mut conn, me, pair.id).await?,
         false => None,
@@ -97,7 +97,7 @@ fn add_like(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<NewEn
 
 /// Takes a like back; ends the match, if there was one.
 pub async fn unlike(app: &App, actor: Actor, input: LikeRemove) -> Result<Done> {
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     let mut pair = meet(&mut tx, actor.user, input.user).await?;
     let at = app.now();
     let entries = withdraw(&mut pair, actor.user, input.user, at);
@@ -122,7 +122,7 @@ fn withdraw(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<NewEn
 /// Does not want to see a user among the candidates again. Takes a like back.
 pub async fn pass(app: &App, actor: Actor, input: PassAdd) -> Result<Done> {
     let (me, other) = (actor.user, input.user);
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     let mut pair = meet(&mut tx, me, other).await?;
     if pair.side(me).passed_at.is_some() {
         return Ok(Done {});
@@ -137,7 +137,7 @@ pub async fn pass(app: &App, actor: Actor, input: PassAdd) -> Result<Done> {
 
 /// How many people like a user who has not answered them. Who they are is told by the match.
 pub async fn likes_received(app: &App, actor: Actor) -> Result<Count> {
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let count = pairs::likes_received(&mut conn, actor.user, app.config.unread_cap).await?;
     Ok(Count { count })
 }
@@ -149,7 +149,7 @@ pub async fn end(app: &App, actor: Actor, input: MatchEnd) -> Result<Done> {
     if me == other {
         return Err(Error::field("user", sentence!("this-is-you")));
     }
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     // A block ends the match, and so does a deletion. Read before anything is judged, as in `meet`.
     let pair = pairs::lock_live(&mut tx, me, other).await?;
     lock_accounts(&mut tx, &[me, other]).await?;
@@ -168,7 +168,7 @@ pub async fn end(app: &App, actor: Actor, input: MatchEnd) -> Result<Done> {
 /// The matches of a user, newest first.
 pub async fn matches(app: &App, actor: Actor, input: MatchList) -> Result<Matches> {
     let limit = super::page_size(app, input.limit)?;
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let before = match input.before {
         None => None,
         Some(id) => {
@@ -182,12 +182,12 @@ pub async fn matches(app: &App, actor: Actor, input: MatchList) -> Result<Matche
 
 /// How many matches a user has.
 pub async fn match_count(app: &App, actor: Actor) -> Result<i64> {
-    lists::match_count(&mut app.store.read().await?, actor.user).await
+    lists::match_count(&mut app.store.read(actor.user).await?, actor.user).await
 }
 
 /// Some matches of a user in the order of their ids, from a place in that order.
 pub async fn match_slice(app: &App, actor: Actor, offset: i64, limit: i64) -> Result<Vec<Match>> {
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let rows = lists::matches(&mut conn, actor.user, offset, limit).await?;
     shown(app, &mut conn, actor.user, rows).await
 }
@@ -195,7 +195,7 @@ pub async fn match_slice(app: &App, actor: Actor, offset: i64, limit: i64) -> Re
 /// One match of a user.
 pub async fn one(app: &App, actor: Actor, id: MatchId) -> Result<Match> {
     let nothing = || Error::not_found("match");
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let row = pairs::match_of(&mut conn, actor.user, id).await?.ok_or_else(nothing)?;
     shown(app, &mut conn, actor.user, vec![row]).await?.pop().ok_or_else(nothing)
 }
@@ -219,7 +219,7 @@ pub async fn candidates(app: &App, actor: Actor, input: CandidateList) -> Result
 
 /// So many people one might like at most, the best first, each with the day they were last here.
 pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Vec<(Profile, i64)>> {
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let now = app.now();
     let reader = candidates::person(&mut conn, actor.user).await?;
     let me = person(&reader, now);

@@ -29,7 +29,9 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
     }
     let MessageSend { conversation, attachment, reply_to, client_key, .. } = input;
     if planted::is(Fault::BlockOutsideLock) {
-        conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?.may_write()?;
+        conversations::membership(&mut app.store.read(actor.user).await?, conversation, actor.user)
+            .await?
+            .may_write()?;
     }
     let folded = text::fold(&text);
     let (sender, socket, at) = (actor.user, actor.socket, app.now());
@@ -61,7 +63,7 @@ pub(super) fn client_key(app: &App, key: &str) -> Result<()> {
 pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed> {
     let MessageEdit { conversation, seq, text } = input;
     let text = message_text(app, &text, true)?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     conversations::lock(&mut tx, &[conversation]).await?;
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     let stored = changes::stored(&mut tx, actor.user, conversation, seq).await?;
@@ -85,7 +87,7 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
 /// Deletes a message: for oneself, or for all.
 pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Changed> {
     let MessageDelete { conversation, seq, for_all } = input;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     if for_all {
         conversations::lock(&mut tx, &[conversation]).await?;
     }
@@ -151,7 +153,7 @@ pub async fn history(app: &App, actor: Actor, input: MessageHistory) -> Result<H
         (None, Some(after)) => Side::After(after),
         (None, None) => Side::Before(i64::MAX),
     };
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let conversation = input.conversation;
     // The head is read before the messages, so that it never promises what the page may lack.
     let head = conversations::membership(&mut conn, conversation, actor.user).await?.head;
@@ -163,7 +165,7 @@ pub async fn history(app: &App, actor: Actor, input: MessageHistory) -> Result<H
 
 /// How many messages of a conversation the caller may see; none where the caller is no member.
 pub async fn count(app: &App, actor: Actor, conversation: ConversationId) -> Result<i64> {
-    lists::text_count(&mut app.store.read().await?, actor.user, conversation).await
+    lists::text_count(&mut app.store.read(actor.user).await?, actor.user, conversation).await
 }
 
 /// Some of them, the oldest first, from a place in that order.
@@ -174,24 +176,24 @@ pub async fn slice(
     offset: i64,
     limit: i64,
 ) -> Result<Vec<Message>> {
-    lists::texts(&mut app.store.read().await?, actor.user, conversation, offset, limit).await
+    lists::texts(&mut app.store.read(actor.user).await?, actor.user, conversation, offset, limit).await
 }
 
 /// One of them.
 pub async fn one(app: &App, actor: Actor, conversation: ConversationId, id: MessageId) -> Result<Message> {
-    let found = lists::text(&mut app.store.read().await?, actor.user, conversation, id).await?;
+    let found = lists::text(&mut app.store.read(actor.user).await?, actor.user, conversation, id).await?;
     found.ok_or_else(|| Error::not_found("message"))
 }
 
 /// How far the members of a conversation have received and read, as far as the caller may know.
 pub async fn watermarks(app: &App, actor: Actor, conversation: ConversationId) -> Result<Vec<Watermark>> {
-    let found = streams::watermarks(&mut app.store.read().await?, actor.user, &[conversation]).await?;
+    let found = streams::watermarks(&mut app.store.read(actor.user).await?, actor.user, &[conversation]).await?;
     Ok(found.into_iter().map(|at| at.watermark).collect())
 }
 
 /// Refuses who could not send to a conversation at this moment. Sending judges it again.
 pub async fn may_write(app: &App, actor: Actor, conversation: ConversationId) -> Result<()> {
-    conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?.may_write()
+    conversations::membership(&mut app.store.read(actor.user).await?, conversation, actor.user).await?.may_write()
 }
 
 /// Refuses a text that could not be sent.
@@ -214,14 +216,14 @@ async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered:
         return Err(Error::field("seq", sentence!("at-least", min = 0_i64)));
     }
     // Most marks repeat what is known; those do not wait for the writer.
-    let known = conversations::membership(&mut app.store.read().await?, conversation, actor.user).await?;
+    let known = conversations::membership(&mut app.store.read(actor.user).await?, conversation, actor.user).await?;
     if known.head < delivered {
         return Err(Error::field("seq", sentence!("no-such-number")));
     }
     if known.delivered >= delivered && known.read >= read {
         return Ok(Done {});
     }
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     conversations::membership(&mut tx, conversation, actor.user).await?;
     let moved = conversations::raise_watermark(&mut tx, conversation, actor.user, delivered, read).await?;
     let Some((delivered, read)) = moved else { return Ok(Done {}) };
@@ -243,7 +245,7 @@ pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Fou
     if words.len() > app.config.search_words {
         return Err(Error::too_long("query", app.config.search_words, "words"));
     }
-    let mut conn: Conn = app.store.read().await?;
+    let mut conn: Conn = app.store.read(actor.user).await?;
     if let Some(conversation) = input.conversation {
         conversations::membership(&mut conn, conversation, actor.user).await?;
     }

@@ -27,7 +27,7 @@ const TOLD_AT_ONCE: usize = 4;
 /// Tells members who are there that somebody types, or stopped.
 pub async fn typing(app: &App, actor: Actor, input: TypingSet) -> Result<Done> {
     let TypingSet { conversation, typing } = input;
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     conversations::membership(&mut conn, conversation, actor.user).await?.may_write()?;
     let mut hidden_from = conversations::blocked_with(&mut conn, conversation, actor.user).await?;
     hidden_from.push(actor.user);
@@ -40,7 +40,7 @@ pub async fn typing(app: &App, actor: Actor, input: TypingSet) -> Result<Done> {
 /// Who of some users is there, as far as the asker may know.
 pub async fn get(app: &App, actor: Actor, input: PresenceGet) -> Result<Presences> {
     super::distinct(app, "users", &input.users)?;
-    let mut conn = app.store.read().await?;
+    let mut conn = app.store.read(actor.user).await?;
     let known = audience::known_among(&mut conn, actor.user, &input.users).await?;
     drop(conn);
     let seen = seen(app, &known).await;
@@ -77,7 +77,7 @@ fn as_seen(found: Whereabouts, known: &Known, now: Micros) -> Presence {
 
 /// Chooses what to be seen as.
 pub async fn set_status(app: &App, actor: Actor, input: StatusSet) -> Result<Done> {
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     if !audience::set_status(&mut tx, actor.user, input.status).await? {
         return Ok(Done {});
     }
@@ -139,7 +139,7 @@ pub async fn not_here(app: &App, user: UserId) -> Result<Done> {
 }
 
 async fn note(app: &App, user: UserId, now: Micros, until: Micros) -> Result<Done> {
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(user).await?;
     let (before, _) = audience::of(&mut tx, user).await?;
     accounts::touch(&mut tx, user, now).await?;
     accounts::set_here_until(&mut tx, user, until).await?;
@@ -153,7 +153,7 @@ async fn note(app: &App, user: UserId, now: Micros, until: Micros) -> Result<Don
 /// Tells those who may know.
 async fn tell(app: &App, user: UserId) {
     let told = async {
-        let mut conn = app.store.read().await?;
+        let mut conn = app.store.read(user).await?;
         let (known, users) = audience::of(&mut conn, user).await?;
         drop(conn);
         let presence = seen(app, &[known]).await.get(&user).copied().unwrap_or(Presence::Unknown);

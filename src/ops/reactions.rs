@@ -20,7 +20,7 @@ use crate::text;
 pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed> {
     let MessageReact { conversation, seq, emoji } = input;
     check_emoji(app, &emoji)?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     let (membership, stored) = judge(&mut tx, actor, conversation, seq).await?;
     let (different, there) = changes::emojis(&mut tx, stored.id, &emoji).await?;
     let emojis_max = app.config.emojis_per_message;
@@ -39,7 +39,7 @@ pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed
 pub async fn remove(app: &App, actor: Actor, input: MessageUnreact) -> Result<Changed> {
     let MessageUnreact { conversation, seq, emoji } = input;
     check_emoji(app, &emoji)?;
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     let (membership, stored) = judge(&mut tx, actor, conversation, seq).await?;
     let Some(rev) = changes::unreact(&mut tx, conversation, stored.id, actor.user, &emoji).await? else {
         return Ok(Changed { conversation, seq: membership.head });

@@ -15,7 +15,7 @@ use crate::protocol::commands::{AuthRefresh, SessionRevoke};
 use crate::protocol::replies::{Done, Renewed, Sessions};
 use crate::sentence;
 use crate::store::sessions::{self, NewSession, Stored};
-use crate::store::{Conn, accounts, streams};
+use crate::store::{Conn, Purpose, accounts, streams};
 use crate::text::username_key;
 
 /// Longest label of a session, in characters.
@@ -65,7 +65,7 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     let key = username_key(input.username);
     let origin = app.auth.origin(&key, Prefix::of(input.address))?;
     let (found, known) = {
-        let mut conn = app.store.read().await?;
+        let mut conn = app.store.read(Purpose::SignIn).await?;
         let known = sessions::began_from(&mut conn, &key, &origin, app.now() - KNOWN_FOR).await?;
         (accounts::credentials(&mut conn, input.username, &key).await?, known)
     };
@@ -89,7 +89,7 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
         _ => None,
     };
     let now = app.now();
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(Purpose::SignIn).await?;
     if let Some(found) = &found {
         accounts::lock(&mut tx, &[found.user]).await?;
     }
@@ -121,7 +121,7 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
 pub async fn authenticate(app: &App, token: &str) -> Result<Authenticated> {
     let now = app.now();
     let Held { actor, exp, .. } = held(app, token, TokenKind::Access, now).await?;
-    let found = sessions::find(&mut app.store.read().await?, actor.session).await?;
+    let found = sessions::find(&mut app.store.read(Purpose::Session(actor.user)).await?, actor.session).await?;
     let stored = usable(found, actor, now)?;
     let expires_at = exp.saturating_mul(SECOND);
     Ok(Authenticated { actor, username: stored.username, expires_at })
@@ -144,7 +144,7 @@ async fn held(app: &App, token: &str, kind: TokenKind, now: Micros) -> Result<He
 /// Whether a session still stands. A socket asks again once it is registered: what ended its session before that was
 /// told to nobody.
 pub async fn stands(app: &App, actor: Actor) -> Result<bool> {
-    let found = sessions::find(&mut app.store.read().await?, actor.session).await?;
+    let found = sessions::find(&mut app.store.read(Purpose::Session(actor.user)).await?, actor.session).await?;
     Ok(usable(found, actor, app.now()).is_ok())
 }
 
@@ -178,7 +178,7 @@ pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: O
     if let Some(only) = only {
         check_same(only, actor)?;
     }
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(Purpose::Session(actor.user)).await?;
     // Of several that show the same token at once, the later ones see what the first one made of it.
     accounts::lock(&mut tx, &[actor.user]).await?;
     let stored = usable(sessions::find(&mut tx, actor.session).await?, actor, now)?;
@@ -246,7 +246,7 @@ pub async fn logout(app: &App, actor: Actor, refresh: Option<&str>) -> Result<Do
         Some(token) => Some(held(app, token, TokenKind::Refresh, now).await?.actor),
         None => None,
     };
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let mut notices = Vec::new();
     if let Some(other) = other.filter(|other| !other.is_same_session(actor)) {
@@ -264,7 +264,7 @@ pub async fn logout(app: &App, actor: Actor, refresh: Option<&str>) -> Result<Do
 
 /// The caller's signed-in devices.
 pub async fn list(app: &App, actor: Actor) -> Result<Sessions> {
-    let sessions = sessions::list(&mut app.store.read().await?, actor.user, actor.session, app.now()).await?;
+    let sessions = sessions::list(&mut app.store.read(actor.user).await?, actor.user, actor.session, app.now()).await?;
     Ok(Sessions { sessions })
 }
 
@@ -272,7 +272,7 @@ pub async fn list(app: &App, actor: Actor) -> Result<Sessions> {
 pub async fn revoke(app: &App, actor: Actor, input: SessionRevoke) -> Result<Done> {
     confirm(app, actor.user, "password", &input.password).await?;
     let now = app.now();
-    let mut tx = app.store.begin().await?;
+    let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let notices = match input.session {
         Some(session) => end(&mut tx, actor.user, session, now).await?,

@@ -74,12 +74,12 @@ pub async fn set_status(tx: &mut Conn, user: UserId, status: Status) -> Result<b
 pub async fn was_active(store: &Store, user: UserId, at: Micros, step: i64) -> Result<()> {
     const KNOWN: &str = "SELECT last_active_at FROM users WHERE id = $1";
     const SQL: &str = "UPDATE users SET last_active_at = $2 WHERE id = $1";
-    let mut conn = store.read().await?;
+    let mut conn = store.read(user).await?;
     let known: Micros = on!(&mut conn, c => sqlx::query_scalar(KNOWN).bind(user).fetch_one(c))?;
     if at - known < step {
         return Ok(());
     }
-    let mut tx = store.begin().await?;
+    let mut tx = store.begin(user).await?;
     run!(&mut *tx, sqlx::query(SQL).bind(user).bind(at))?;
     tx.commit(|| ()).await
 }

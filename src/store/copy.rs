@@ -5,7 +5,7 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::sqlite::Sqlite;
-use super::{Store, Tx, json_list, on, run, search};
+use super::{Purpose, Store, Tx, json_list, on, run, search};
 use crate::catalogue::Language;
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, MessageId};
@@ -49,12 +49,12 @@ pub async fn copy(from: &Store, to: &Store, progress: impl Fn(String)) -> Copied
     from.epoch().await?;
     from.installation().await?;
     let cannot = |error: Error| format!("nothing was copied: {}", error.message.told_in(Language::English));
-    let mut tx = to.begin().await.map_err(cannot)?;
+    let mut tx = to.begin(Purpose::Server).await.map_err(cannot)?;
     let users = count(&mut tx, "users").await.map_err(cannot)?;
     if users > 0 {
         return Err(format!("the target has {users} users already: name an empty database"));
     }
-    let mut reader = file.reader().await.map_err(cannot)?;
+    let mut reader = file.reader(Purpose::Server).await.map_err(cannot)?;
     run!(&mut *tx, sqlx::query("DELETE FROM meta")).map_err(Error::from).map_err(cannot)?;
     for table in TABLES {
         let read = copy_table(&mut reader, &mut tx, table).await.map_err(cannot)?;
@@ -132,7 +132,7 @@ async fn index_words(reader: &mut SqliteConnection, tx: &mut Tx) -> Result<i64> 
 async fn continue_ids(file: &Sqlite, tx: &mut Tx) -> Result<()> {
     const GIVEN: &str = "SELECT name, seq FROM sqlite_sequence WHERE seq > 0";
     const CONTINUE: &str = "SELECT setval(pg_get_serial_sequence($1, 'id'), $2)";
-    let mut reader = file.reader().await?;
+    let mut reader = file.reader(Purpose::Server).await?;
     let given: Vec<(String, i64)> = sqlx::query_as(GIVEN).fetch_all(&mut *reader).await?;
     for (table, last) in given.iter().filter(|(table, _)| TABLES.contains(&table.as_str())) {
         run!(&mut **tx, sqlx::query(CONTINUE).bind(table).bind(last))?;

@@ -30,6 +30,7 @@ pub mod sqlite;
 pub mod streams;
 pub mod supervision;
 pub mod sweep;
+mod turns;
 mod visible;
 pub mod writer;
 
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::model::UserId;
 use crate::planted::{self, Fault};
 
 /// Runs the same SQL on whichever database the connection is to: `run!(conn, sqlx::query(SQL))`. On
@@ -87,6 +89,29 @@ pub enum Conn {
     Postgres(postgres::PgConn),
 }
 
+/// What a connection is for. Each purpose has connections of its own, so that no number of queries of users takes those
+/// that the server needs to keep its sockets, and of those that users share nobody takes more than a few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A command or a request of a user.
+    Command(UserId),
+    /// What keeps a socket or a session of a user: its check, the greeting, resume, the pages of a socket that is behind.
+    Session(UserId),
+    /// Signing in, by somebody who is not known yet.
+    SignIn,
+    /// The group commit of sends.
+    Lane,
+    /// What the server does by itself: the sweep, checks of sessions after a sleep, collecting files; and the operator.
+    Server,
+}
+
+/// What a user asks for is a command unless it says otherwise.
+impl From<UserId> for Purpose {
+    fn from(user: UserId) -> Purpose {
+        Purpose::Command(user)
+    }
+}
+
 /// How a process uses the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
@@ -127,10 +152,11 @@ impl Store {
     }
 
     /// A connection that only reads, on a snapshot of its own per statement.
-    pub async fn read(&self) -> Result<Conn> {
+    pub async fn read(&self, purpose: impl Into<Purpose>) -> Result<Conn> {
+        let purpose = purpose.into();
         match self {
-            Store::Sqlite(sqlite) => Ok(Conn::Sqlite(sqlite.reader().await?)),
-            Store::Postgres(postgres) => Ok(Conn::Postgres(postgres.reader().await?)),
+            Store::Sqlite(sqlite) => Ok(Conn::Sqlite(sqlite.reader(purpose).await?)),
+            Store::Postgres(postgres) => Ok(Conn::Postgres(postgres.reader(purpose).await?)),
         }
     }
 
@@ -167,11 +193,12 @@ impl Store {
     /// Begins a transaction that will write. On SQLite it is alone from here on, in the order of asking, so that
     /// everything judged in it holds until its commit. On Postgres only what it locks is its own: it locks first, and
     /// judges in a later statement, which sees all that was committed while it waited.
-    pub async fn begin(&self) -> Result<Tx> {
+    pub async fn begin(&self, purpose: impl Into<Purpose>) -> Result<Tx> {
+        let purpose = purpose.into();
         let (conn, begin) = match self {
-            Store::Sqlite(sqlite) => (Conn::Sqlite(sqlite.writer().await?), "BEGIN IMMEDIATE"),
+            Store::Sqlite(sqlite) => (Conn::Sqlite(sqlite.writer(purpose).await?), "BEGIN IMMEDIATE"),
             Store::Postgres(postgres) => {
-                (Conn::Postgres(postgres.writer().await?), "BEGIN ISOLATION LEVEL READ COMMITTED")
+                (Conn::Postgres(postgres.writer(purpose).await?), "BEGIN ISOLATION LEVEL READ COMMITTED")
             }
         };
         // The guard goes into the Tx before BEGIN is sent: were this future dropped in between, the Tx still rolls back

@@ -1,6 +1,6 @@
 //! The key of the Django service that users came from, kept for as long as its tokens are taken.
 
-use super::{Conn, Store, on, run};
+use super::{Conn, Purpose, Store, on, run};
 use crate::error::{Error, Result};
 use crate::model::Micros;
 
@@ -27,7 +27,7 @@ impl Store {
 
     async fn kept_or_over(&self, now: Micros) -> Result<Option<(String, Micros)>> {
         const OVER: &str = "DELETE FROM meta WHERE key IN ($1, $2)";
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Purpose::Server).await?;
         let (key, until) = (value(&mut tx, KEY).await?, value(&mut tx, UNTIL).await?);
         let Some((key, until)) = key.zip(until) else { return Ok(None) };
         let until: Micros = until.parse().map_err(Error::internal)?;

@@ -1,4 +1,4 @@
-//! Postgres: any number of processes, a pool that writes and a pool that reads.
+//! Postgres: any number of processes; for each purpose a pool that reads and one that writes.
 //!
 //! A connection is handed out only after a `ROLLBACK` on it was answered. That is the sign of life, and it is the guard
 //! against an open transaction that somebody left behind: in sqlx 0.9 a `begin` that is dropped half-way returns its
@@ -13,7 +13,8 @@ use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
 
 use super::serving::Serving;
-use super::{Use, outage};
+use super::turns::{Turn, Turns};
+use super::{Purpose, Use, outage};
 use crate::config::{Config, ms};
 use crate::error::Result;
 use crate::planted::{self, Fault};
@@ -24,6 +25,10 @@ use crate::sentence;
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(1);
 /// Connections of each pool that are kept ready.
 const READY: u32 = 4;
+/// Connections that greet sockets, check sessions and read on for sockets that are behind.
+const SESSION_READERS: u32 = 6;
+/// Connections for what the server does by itself, for reading and for writing each.
+const SERVER: u32 = 2;
 /// How long the start waits for the first connection.
 const START_WAIT: Duration = Duration::from_secs(10);
 /// How long the start waits while another process brings the tables up to date.
@@ -34,12 +39,36 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 /// The pools.
 #[derive(Debug)]
 pub struct Postgres {
-    writers: PgPool,
-    readers: PgPool,
+    writers: Pools,
+    readers: Pools,
     /// How long one statement may be waited for.
     patience: Duration,
     /// Tells other processes, for as long as this one lives, that it is there.
     _serving: Option<Serving>,
+}
+
+/// Connections of one kind, those that read or those that write, by what they are for.
+#[derive(Debug)]
+struct Pools {
+    /// For the commands of users, who share it fairly.
+    commands: PgPool,
+    /// Of those that read, for sockets and sessions; of those that write, for the lanes.
+    sockets: PgPool,
+    /// For the server itself.
+    server: PgPool,
+    turns: Turns,
+}
+
+impl Pools {
+    fn new(options: &PgConnectOptions, config: &Config, commands: u32, sockets: u32) -> Pools {
+        let pool = |size| pool(size, ms(config.postgres_wait_ms)).connect_lazy_with(options.clone());
+        let (commands, sockets, server) = (pool(commands), pool(sockets), pool(SERVER));
+        Pools { commands, sockets, server, turns: Turns::new(config.user_connections) }
+    }
+
+    async fn close(&self) {
+        tokio::join!(self.commands.close(), self.sockets.close(), self.server.close());
+    }
 }
 
 /// What is known of a connection.
@@ -59,6 +88,8 @@ pub struct PgConn {
     inner: PoolConnection<sqlx::Postgres>,
     state: State,
     patience: Duration,
+    /// Held for as long as the connection is.
+    _turn: Option<Turn>,
 }
 
 impl PgConn {
@@ -139,6 +170,7 @@ impl Postgres {
         migrate(&mut first, &shown).await?;
         let patience = ms(config.postgres_statement_ms);
         let wait = ms(config.postgres_wait_ms);
+        let lanes = u32::try_from(config.write_lanes).unwrap_or(u32::MAX);
         let writing = options
             .clone()
             .options([("statement_timeout", millis(patience)), ("lock_timeout", millis(wait))])
@@ -149,19 +181,32 @@ impl Postgres {
             ("default_transaction_read_only", "on".into()),
         ]);
         Ok(Postgres {
-            writers: pool(config.postgres_writers, wait).connect_lazy_with(writing),
-            readers: pool(config.postgres_readers, wait).connect_lazy_with(reading),
+            // A lane begins its next transaction while the last one may still be rolling back.
+            writers: Pools::new(&writing, config, config.postgres_writers, lanes.saturating_add(1)),
+            readers: Pools::new(&reading, config, config.postgres_readers, SESSION_READERS),
             patience,
             _serving: serving,
         })
     }
 
-    pub(super) async fn reader(&self) -> Result<PgConn> {
-        self.from(&self.readers).await
+    pub(super) async fn reader(&self, purpose: Purpose) -> Result<PgConn> {
+        let readers = &self.readers;
+        let pool = match purpose {
+            Purpose::Command(_) => &readers.commands,
+            Purpose::Session(_) | Purpose::SignIn => &readers.sockets,
+            Purpose::Lane | Purpose::Server => &readers.server,
+        };
+        self.from(pool, readers.turns.take(purpose).await?).await
     }
 
-    pub(super) async fn writer(&self) -> Result<PgConn> {
-        self.from(&self.writers).await
+    pub(super) async fn writer(&self, purpose: Purpose) -> Result<PgConn> {
+        let writers = &self.writers;
+        let pool = match purpose {
+            Purpose::Command(_) | Purpose::Session(_) | Purpose::SignIn => &writers.commands,
+            Purpose::Lane => &writers.sockets,
+            Purpose::Server => &writers.server,
+        };
+        self.from(pool, writers.turns.take(purpose).await?).await
     }
 
     pub(super) async fn close(&self) {
@@ -170,8 +215,8 @@ impl Postgres {
         let _ = tokio::time::timeout(self.patience, closing).await;
     }
 
-    async fn from(&self, pool: &PgPool) -> Result<PgConn> {
-        Ok(PgConn { inner: pool.acquire().await?, state: State::Sound, patience: self.patience })
+    async fn from(&self, pool: &PgPool, turn: Option<Turn>) -> Result<PgConn> {
+        Ok(PgConn { inner: pool.acquire().await?, state: State::Sound, patience: self.patience, _turn: turn })
     }
 }
 

@@ -12,13 +12,18 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Use, outage, private};
+use super::turns::{Turn, Turns};
+use super::{Purpose, Use, outage, private};
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::sentence;
 
-/// Connections that read; more would only wait for the same two or four cores.
-const READERS: u32 = 4;
+/// Connections that read for the commands of users; more would only wait for the same two or four cores.
+const COMMAND_READERS: u32 = 4;
+/// Connections that greet sockets, check sessions and read on for sockets that are behind.
+const SESSION_READERS: u32 = 2;
+/// Connections that read for the server itself.
+const SERVER_READERS: u32 = 1;
 /// How long a reader may be waited for before the caller is told that the server is busy.
 const READER_WAIT: Duration = Duration::from_secs(2);
 /// How long the writer may be waited for. Where somebody else holds the file, all who wait for the writer are refused
@@ -31,14 +36,31 @@ const BUSY_WAIT: Duration = Duration::from_secs(4);
 #[derive(Debug)]
 pub struct Sqlite {
     writer: Arc<Mutex<SqliteConnection>>,
-    readers: SqlitePool,
+    readers: Readers,
+    reading: Turns,
+    writing: Turns,
     /// Held for as long as this process serves from the file.
     _lock: Option<File>,
 }
 
+/// Connections that read, by what they are for.
+#[derive(Debug)]
+struct Readers {
+    commands: SqlitePool,
+    sessions: SqlitePool,
+    server: SqlitePool,
+}
+
 /// The writer, or one of the readers.
 #[derive(Debug)]
-pub enum SqliteConn {
+pub struct SqliteConn {
+    inner: Inner,
+    /// Held for as long as the connection is.
+    _turn: Option<Turn>,
+}
+
+#[derive(Debug)]
+enum Inner {
     /// One of several.
     Reader(PoolConnection<sqlx::Sqlite>),
     /// The only one.
@@ -49,18 +71,18 @@ impl Deref for SqliteConn {
     type Target = SqliteConnection;
 
     fn deref(&self) -> &SqliteConnection {
-        match self {
-            SqliteConn::Reader(conn) => conn,
-            SqliteConn::Writer(conn) => conn,
+        match &self.inner {
+            Inner::Reader(conn) => conn,
+            Inner::Writer(conn) => conn,
         }
     }
 }
 
 impl DerefMut for SqliteConn {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
-        match self {
-            SqliteConn::Reader(conn) => conn,
-            SqliteConn::Writer(conn) => conn,
+        match &mut self.inner {
+            Inner::Reader(conn) => conn,
+            Inner::Writer(conn) => conn,
         }
     }
 }
@@ -104,15 +126,20 @@ impl Sqlite {
             },
         )?;
         check_durable(&mut writer, &shown.to_string()).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .min_connections(1)
-            .acquire_timeout(READER_WAIT)
-            .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(|cause| format!("cannot read {shown}: {cause}"))?;
-        Ok(Sqlite { writer: Arc::new(Mutex::new(writer)), readers, _lock: lock })
+        let options = options.read_only(true).create_if_missing(false);
+        let readers = async |size| {
+            let pool = SqlitePoolOptions::new().max_connections(size).min_connections(1);
+            let pool = pool.acquire_timeout(READER_WAIT).test_before_acquire(false).connect_with(options.clone());
+            pool.await.map_err(|cause| format!("cannot read {shown}: {cause}"))
+        };
+        let readers = Readers {
+            commands: readers(COMMAND_READERS).await?,
+            sessions: readers(SESSION_READERS).await?,
+            server: readers(SERVER_READERS).await?,
+        };
+        let turns = || Turns::new(config.user_connections);
+        let (reading, writing) = (turns(), turns());
+        Ok(Sqlite { writer: Arc::new(Mutex::new(writer)), readers, reading, writing, _lock: lock })
     }
 
     /// A database without a name: SQLite keeps it in memory and in temporary files, and removes it in the end. Only its
@@ -123,12 +150,20 @@ impl Sqlite {
         let mut writer = options.connect().await.map_err(|cause| cannot(&cause))?;
         let made = sqlx::migrate!("migrations/sqlite").run_direct(None, &mut writer, false).await;
         made.map_err(|cause| cannot(&cause))?;
-        let readers = SqlitePoolOptions::new().connect_lazy_with(options);
-        Ok(Sqlite { writer: Arc::new(Mutex::new(writer)), readers, _lock: None })
+        let readers = || SqlitePoolOptions::new().connect_lazy_with(options.clone());
+        let readers = Readers { commands: readers(), sessions: readers(), server: readers() };
+        let (reading, writing) = (Turns::new(1), Turns::new(1));
+        Ok(Sqlite { writer: Arc::new(Mutex::new(writer)), readers, reading, writing, _lock: None })
     }
 
-    pub(super) async fn reader(&self) -> Result<SqliteConn> {
-        Ok(SqliteConn::Reader(self.readers.acquire().await?))
+    pub(super) async fn reader(&self, purpose: Purpose) -> Result<SqliteConn> {
+        let pool = match purpose {
+            Purpose::Command(_) => &self.readers.commands,
+            Purpose::Session(_) | Purpose::SignIn => &self.readers.sessions,
+            Purpose::Lane | Purpose::Server => &self.readers.server,
+        };
+        let turn = self.reading.take(purpose).await?;
+        Ok(SqliteConn { inner: Inner::Reader(pool.acquire().await?), _turn: turn })
     }
 
     /// SQLite counts, for the writer's connection, the commits of all others.
@@ -139,27 +174,31 @@ impl Sqlite {
 
     pub(super) async fn backup(&self, file: &std::path::Path) -> std::result::Result<(), String> {
         let cannot = |cause: sqlx::Error| format!("cannot write {}: {cause}", file.display());
-        let mut reader = self.readers.acquire().await.map_err(cannot)?;
+        let mut reader = self.readers.server.acquire().await.map_err(cannot)?;
         let target = file.to_string_lossy().into_owned();
         sqlx::query("VACUUM INTO $1").bind(target).execute(&mut *reader).await.map_err(cannot)?;
         Ok(())
     }
 
     pub(super) async fn close(&self) {
-        self.readers.close().await;
+        let Readers { commands, sessions, server } = &self.readers;
+        tokio::join!(commands.close(), sessions.close(), server.close());
         // Whoever still writes is not waited for for ever; what is written is safe in the log beside the file.
-        let Ok(writer) = self.writer().await else { return };
+        let Ok(writer) = self.writer(Purpose::Server).await else { return };
         let nothing = SqliteConnectOptions::new().in_memory(true).connect().await;
-        if let (SqliteConn::Writer(mut writer), Ok(nothing)) = (writer, nothing)
+        if let (Inner::Writer(mut writer), Ok(nothing)) = (writer.inner, nothing)
             && let Err(cause) = std::mem::replace(&mut *writer, nothing).close().await
         {
             tracing::warn!(%cause, "the database was not closed in order");
         }
     }
 
-    pub(super) async fn writer(&self) -> Result<SqliteConn> {
+    /// All who write wait in the order of asking, but one user with no more than a few at once.
+    pub(super) async fn writer(&self, purpose: Purpose) -> Result<SqliteConn> {
+        let turn = self.writing.take(purpose).await?;
         let writer = tokio::time::timeout(WRITER_WAIT, Arc::clone(&self.writer).lock_owned()).await;
-        writer.map(SqliteConn::Writer).map_err(|_| Error::busy())
+        let inner = writer.map(Inner::Writer).map_err(|_| Error::busy())?;
+        Ok(SqliteConn { inner, _turn: turn })
     }
 }
 

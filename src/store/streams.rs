@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::FromRow;
 
 use super::visible::{no_block, pair_of};
-use super::{Conn, Store, json_list, on, run};
+use super::{Conn, Purpose, Store, json_list, on, run};
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, Micros, PersonalEntry, PersonalKind, UserId, Watermark};
 
@@ -42,7 +42,7 @@ impl Store {
     /// A random name that is made by whoever asks first.
     async fn named_once(&self, key: &str) -> Result<String> {
         const MAKE: &str = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING";
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Purpose::Server).await?;
         let new = random_name()?;
         run!(&mut *tx, sqlx::query(MAKE).bind(key).bind(&new))?;
         let name = meta(&mut tx, key).await?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sqlx::FromRow;
 
-use super::{Conn, Store, json_list, on, run};
+use super::{Conn, Purpose, Store, json_list, on, run};
 use crate::error::Result;
 use crate::model::{ConversationId, Micros, Stream, UserId};
 
@@ -100,7 +100,7 @@ pub async fn since(conn: &mut Conn, from: Micros, grace: Micros) -> Result<Swept
 /// Deletes what was noted before a time, by the database's clock.
 pub async fn forget(store: &Store, before: Micros) -> Result<()> {
     const SQL: &str = "DELETE FROM changes WHERE at < $1";
-    let mut tx = store.begin().await?;
+    let mut tx = store.begin(Purpose::Server).await?;
     run!(&mut *tx, sqlx::query(SQL).bind(before))?;
     tx.commit(|| ()).await
 }

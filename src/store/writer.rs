@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Store, batch, retried};
+use super::{Purpose, Store, batch, retried};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, Message, MessageId, Micros, UserId};
@@ -120,7 +120,7 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, most: Most, tol
     // The first is taken before the writer is asked for, the others once it is there: they gathered meanwhile. Where it
     // does not come they are refused together, or each would wait as long again.
     while jobs.recv_many(&mut waiting, 1).await > 0 {
-        let began = store.begin().await;
+        let began = store.begin(Purpose::Lane).await;
         while waiting.len() < most.batch
             && let Ok(job) = jobs.try_recv()
         {
@@ -134,7 +134,7 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, most: Most, tol
             async {
                 let tx = match began {
                     Some(began) => began?,
-                    None => store.begin().await?,
+                    None => store.begin(Purpose::Lane).await?,
                 };
                 batch::commit(tx, &messages, most.audience, Arc::clone(&told)).await
             }

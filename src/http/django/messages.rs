@@ -47,7 +47,7 @@ async fn shown(call: &Call, actor: Actor, found: Vec<model::Message>) -> Result<
     let readers = Readers {
         call,
         me: actor.user,
-        names: accounts::names(&call.app, &senders).await?,
+        names: accounts::names(&call.app, actor, &senders).await?,
         pictures: &files::first_pictures(&call.app, actor, &senders).await?,
         read: watermarks.into_iter().map(|watermark| (watermark.user, watermark.read)).collect(),
     };

@@ -42,7 +42,7 @@ pub(super) async fn own(call: Call) -> Answer {
 
 async fn full(call: &Call, actor: Actor) -> Result<UserFull, Refusal> {
     let own = accounts::me(&call.app, actor).await?;
-    let interests = accounts::numbered_interests(&call.app, actor.user).await?;
+    let interests = accounts::numbered_interests(&call.app, actor, actor.user).await?;
     Ok(UserFull::own(own, interests, call))
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn other(call: Call) -> Answer {
         return Ok(json(StatusCode::OK, &full(&call, actor).await?));
     }
     let profile = accounts::profile(&call.app, actor, ProfileGet { user }).await?;
-    let interests = accounts::numbered_interests(&call.app, user).await?;
+    let interests = accounts::numbered_interests(&call.app, actor, user).await?;
     Ok(json(StatusCode::OK, &UserFull::other(profile, interests, &call)))
 }
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::catalogue::Sentence;
 use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Actor, Micros, SessionId, UserId};
+use crate::model::{Actor, Micros, SessionId, Text, UserId};
 use crate::pool::{Manner, Pool};
 use crate::sentence;
 
@@ -244,8 +244,8 @@ impl Auth {
 
     /// What is kept of the place where an account signed in. Without the key nobody finds the place by trying all that
     /// there are, or two accounts of one place.
-    pub fn origin(&self, account: &str, place: impl fmt::Display) -> Result<String> {
-        self.keyed_digest(&format!("origin of {account} at {place}"))
+    pub fn origin(&self, account: &str, place: impl fmt::Display) -> Result<Text> {
+        self.keyed_digest(&format!("origin of {account} at {place}")).map(Text::without_nul)
     }
 
     /// Keys for another purpose, which tell nothing of those that they are made from: the one to sign with, then that of
@@ -341,8 +341,8 @@ pub fn new_jti() -> Result<String> {
 }
 
 /// SHA-256 in hexadecimal digits. What is kept of a refresh token, so that the database does not hold one.
-pub fn digest(text: &str) -> String {
-    hex(&Sha256::digest(text))
+pub fn digest(text: &str) -> Text {
+    Text::without_nul(hex(&Sha256::digest(text)))
 }
 
 fn hex(bytes: &[u8]) -> String {

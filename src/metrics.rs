@@ -13,6 +13,7 @@ use crate::error::{CloseCode, ErrorCode};
 const COMMANDS: &str = "duet_commands_total";
 const STATEMENTS: &str = "duet_statements_total";
 const COMMIT_BATCH: &str = "duet_commit_batch_messages";
+const BATCH_SPLITS: &str = "duet_batch_splits_total";
 const COMMIT_SECONDS: &str = "duet_commit_seconds";
 const FELL_BEHIND: &str = "duet_fell_behind_total";
 const CLOSES: &str = "duet_closes_total";
@@ -55,6 +56,7 @@ pub fn install() -> Result<PrometheusHandle, String> {
         "Statements that commands ran on the database, by type of command; sends share theirs."
     );
     describe_histogram!(COMMIT_BATCH, "Messages in one commit.");
+    describe_counter!(BATCH_SPLITS, "Batches of messages split because the database refused one of their rows.");
     describe_histogram!(COMMIT_SECONDS, "Seconds from the begin of a batch to its commit.");
     describe_counter!(
         FELL_BEHIND,
@@ -107,6 +109,11 @@ pub async fn statements_of<T>(name: &'static str, command: impl Future<Output = 
 pub fn commit(messages: usize, time: Duration) {
     histogram!(COMMIT_BATCH).record(messages as f64);
     histogram!(COMMIT_SECONDS).record(time.as_secs_f64());
+}
+
+/// A batch was split in two, because of a row that the database refuses.
+pub fn batch_split() {
+    counter!(BATCH_SPLITS).increment(1);
 }
 
 /// How long this node's own tick took through Redis.

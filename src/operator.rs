@@ -8,7 +8,7 @@ use crate::config::{Config, Secret};
 use crate::error::Error;
 use crate::import;
 use crate::media::Media;
-use crate::model::{Micros, UserId};
+use crate::model::{Micros, Text, UserId};
 use crate::store::django::Source;
 use crate::store::sweep::{self, Change};
 use crate::store::{Conn, Purpose, Store, Use, accounts, copy, sessions, sqlite, streams, supervision};
@@ -190,7 +190,7 @@ async fn find(store: &Store, name: &str) -> std::result::Result<supervision::Acc
     let all = supervision::accounts(&mut conn).await.map_err(said)?;
     let key = crate::text::username_key(name);
     let id = name.strip_prefix('#').and_then(|id| id.parse().ok()).map(UserId);
-    let (key, exact) = (Some(key), Some(accounts::exact_key(name)));
+    let (key, exact): (Option<String>, Option<String>) = (Some(key.into()), Some(accounts::exact_key(name).into()));
     let found = match id {
         Some(id) => all.iter().find(|account| account.id == id),
         // As at a login: the one that is written so comes before the one that is only compared alike.
@@ -250,7 +250,7 @@ pub async fn set_password(config: &Config, name: &str, password: &str) -> Said {
     with(config, Use::Beside, async |store| {
         let account = find(store, name).await?;
         auth.judge(password, &account.username).await.map_err(said)?;
-        let hash = auth.hash(password).await.map_err(said)?;
+        let hash = Text::without_nul(auth.hash(password).await.map_err(said)?);
         let mut tx = store.begin(Purpose::Server).await.map_err(said)?;
         accounts::set_password_hash(&mut tx, account.id, &hash).await.map_err(said)?;
         end_sessions(&mut tx, account.id).await?;

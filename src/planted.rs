@@ -24,6 +24,8 @@ pub enum Fault {
     NoRollbackGuard,
     /// No node hears from the others who came into a conversation or left it.
     UnheardMemberships,
+    /// The database refuses the row of a message whose text asks for it.
+    RowRefused,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -41,6 +43,7 @@ impl Fault {
             "no_sweep" => Fault::NoSweep,
             "no_rollback_guard" => Fault::NoRollbackGuard,
             "unheard_memberships" => Fault::UnheardMemberships,
+            "row_refused" => Fault::RowRefused,
             _ => return None,
         })
     }

@@ -5,6 +5,7 @@ use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCa
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection, skeleton};
 
 use crate::error::{Error, Result};
+use crate::model::Text;
 use crate::sentence;
 
 /// Combining marks in a row. Writing systems need three or four; towers of them hide the lines around.
@@ -43,7 +44,7 @@ const RESERVED: &[&str] = &[
 
 /// A text as it may be kept: no control characters (new lines and tabs where `lines` allows them), no reversing of the
 /// direction of what stands around a single line, no towers of marks, at most `max` characters.
-pub fn clean(field: &str, text: &str, max: usize, lines: bool) -> Result<String> {
+pub fn clean(field: &str, text: &str, max: usize, lines: bool) -> Result<Text> {
     // No text within the limit has more bytes, so that a huge one is not counted through first.
     if text.len() > max.saturating_mul(4) || text.chars().count() > max {
         return Err(Error::too_long(field, max, "characters"));
@@ -56,21 +57,23 @@ pub fn clean(field: &str, text: &str, max: usize, lines: bool) -> Result<String>
     if longest_marks(&text) > MARKS_MAX {
         return Err(Error::field(field, sentence!("combining-marks", max = MARKS_MAX)));
     }
-    Ok(text)
+    Text::new(text).map_err(|_| Error::field(field, sentence!("control-characters")))
 }
 
 /// Case and accents taken away, for finding.
-pub fn fold(text: &str) -> String {
-    text.nfkd().filter(|char| !is_mark(*char)).flat_map(char::to_lowercase).map(one_sigma).nfkc().collect()
+pub fn fold(text: &str) -> Text {
+    let folded: String =
+        text.nfkd().filter(|char| !is_mark(*char)).flat_map(char::to_lowercase).map(one_sigma).nfkc().collect();
+    Text::without_nul(folded)
 }
 
 /// A user name as it is shown, and the key that no two users share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username {
     /// As written, normalised.
-    pub shown: String,
+    pub shown: Text,
     /// Also without case.
-    pub key: String,
+    pub key: Text,
 }
 
 impl Username {
@@ -97,6 +100,7 @@ impl Username {
         if !letters.as_str().check_restriction_level(RestrictionLevel::HighlyRestrictive) {
             return Err(Error::field("username", sentence!("name-characters")));
         }
+        let shown = Text::without_nul(shown);
         let key = username_key(&shown);
         if is_reserved(&key) {
             return Err(Error::field("username", sentence!("name-reserved")));
@@ -106,11 +110,11 @@ impl Username {
 }
 
 /// The key under which a user name is found, however it was typed.
-pub fn username_key(text: &str) -> String {
+pub fn username_key(text: &str) -> Text {
     // Through the upper case, so that letters with two lower-case forms (ß and ss, ς and σ) come together; and to it from
     // the lower case, since ẞ is one of its own.
     let upper: String = text.nfkc().flat_map(char::to_lowercase).flat_map(char::to_uppercase).collect();
-    upper.chars().flat_map(char::to_lowercase).map(one_sigma).nfkc().collect()
+    Text::without_nul(upper.chars().flat_map(char::to_lowercase).map(one_sigma).nfkc().collect::<String>())
 }
 
 /// Whether a name, its signs left out, looks like a reserved one.
@@ -149,10 +153,10 @@ fn one_sigma(char: char) -> char {
 }
 
 /// An e-mail address, judged only as far as anybody can without writing to it; the domain in lower case.
-pub fn email(field: &str, text: &str) -> Result<String> {
+pub fn email(field: &str, text: &str) -> Result<Text> {
     const MAX: usize = 254;
     if text.is_empty() {
-        return Ok(String::new());
+        return Ok(Text::default());
     }
     let text = clean(field, text, MAX, false)?;
     let parts = text.rsplit_once('@').filter(|(name, domain)| {
@@ -168,7 +172,7 @@ pub fn email(field: &str, text: &str) -> Result<String> {
         name_fits && domain.contains('.') && domain.split('.').all(label)
     });
     let (name, domain) = parts.ok_or_else(|| Error::field(field, sentence!("no-email")))?;
-    Ok(format!("{name}@{}", domain.to_lowercase()))
+    Ok(Text::without_nul(format!("{name}@{}", domain.to_lowercase())))
 }
 
 #[cfg(test)]

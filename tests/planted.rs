@@ -129,3 +129,52 @@ async fn f31_a_panic_ends_one_connection_and_takes_its_user_along() {
     assert_eq!(told["user"], bob.user, "{told}");
     assert!(!asked.exists(), "nothing panicked");
 }
+
+/// The database refuses the row of one message. It shares its transactions with those of everybody else in its lane.
+#[tokio::test(flavor = "multi_thread")]
+async fn n01_a_row_that_the_database_refuses_is_refused_to_its_sender_alone() {
+    const EACH: usize = 40;
+    let server = server("row_refused").await;
+    let (mut ann, mut bob) = (server.user("ann").await, server.user("bob").await);
+    let mallory = server.user("mallory").await;
+    let all = json!({ "title": "all", "members": [bob.user, mallory.user] });
+    let group = ann.command("conversation.create", all).await["id"].clone();
+    let said = |text: String| json!({ "conversation": group, "text": text.clone(), "client_key": text });
+    let mut attackers = Vec::new();
+    for number in 0..3 {
+        let mut socket = mallory.second_socket().await;
+        let (first, bad) = (said(format!("before {number}")), said(format!("refuse this row {number}")));
+        socket.command("message.send", first).await;
+        let id = socket.say("message.send", bad).await;
+        // What follows on this socket must not overtake it.
+        let after = socket.say("message.send", said(format!("after {number}"))).await;
+        attackers.push((socket, id, after));
+        let mut waiting = Vec::new();
+        for (one, name) in [(&mut ann, "ann"), (&mut bob, "bob")] {
+            for line in 0..EACH {
+                waiting.push(one.say("message.send", said(format!("{name} {number} {line}"))).await);
+            }
+        }
+        let (of_ann, of_bob) = waiting.split_at(EACH);
+        for (one, ids) in [(&mut ann, of_ann), (&mut bob, of_bob)] {
+            let mut last = 0;
+            for id in ids {
+                let reply = one.reply(*id).await;
+                let seq = reply["data"]["seq"].as_i64().unwrap_or_else(|| panic!("{reply}"));
+                assert!(seq > last, "the order of a socket is kept");
+                last = seq;
+            }
+        }
+    }
+    for (mut socket, bad, _) in attackers {
+        assert_eq!(socket.reply(bad).await["error"]["code"], "internal");
+        assert_eq!(socket.expect_close().await.code, 4009);
+    }
+    let mut history = server.database().snapshot().await;
+    let stored = |text: &'static str| format!("FROM messages WHERE text LIKE '{text}%'");
+    assert_eq!(history.number("count(*)", &stored("before")).await, 3);
+    assert_eq!(history.number("count(*)", &stored("refuse")).await, 0);
+    assert_eq!(history.number("count(*)", &stored("after")).await, 0);
+    let verdict = server.verdict_after(&mut [ann, bob, mallory]).await;
+    server.must_be_clean(&verdict);
+}

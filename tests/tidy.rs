@@ -339,6 +339,36 @@ fn secrets_are_not_shown() {
     assert!(shown.is_empty(), "secrets that derive Serialize: {shown:?}");
 }
 
+/// Rooms of the store whose texts come from the server itself, or from an import, which leaves U+0000 out.
+const OWN_TEXTS: &[&str] = &["copy.rs", "django.rs", "imported.rs", "old_key.rs", "streams.rs"];
+
+#[test]
+fn n01_no_text_from_outside_reaches_the_database_unproven() {
+    let files = files("src");
+    let commands = files.iter().find(|file| file.path == "src/protocol/commands.rs").expect("the commands");
+    let code = commands.served();
+    let inputs = code.split("\ninputs! {").nth(1).expect("the inputs").split("\n}").next().expect("their end");
+    assert!(
+        !pattern(r"\bString\b").is_match(inputs),
+        "inputs of commands hold model::Text, which is judged as it is read"
+    );
+    let form = files.iter().find(|file| file.path == "src/http/django/form.rs").expect("the form").served();
+    let bare = pattern(r"fn \w+\(&(?:mut )?self, name: &str\) -> [^{]*\bString\b");
+    assert!(!bare.is_match(&form), "fields of requests are model::Text");
+    let taking = pattern(r"pub(?:\(\w+\))? async fn (\w+)\(\s*(?:tx|conn): &mut Conn,([^{]*?)\) -> ");
+    let written = pattern(r"pub struct (New\w+|ProfileChange)(?:<'a>)? \{([^}]*)\}");
+    let text = pattern(r"\bstr\b|\bString\b");
+    let mut found = Vec::new();
+    let store =
+        files.iter().filter(|file| file.room() == "store" && !OWN_TEXTS.iter().any(|own| file.path.ends_with(own)));
+    for file in store {
+        let code = file.served();
+        let all = taking.captures_iter(&code).chain(written.captures_iter(&code));
+        found.extend(all.filter(|taken| text.is_match(&taken[2])).map(|taken| format!("{}: {}", file.path, &taken[1])));
+    }
+    assert!(found.is_empty(), "these take text that could fail the statements of others; use model::Text: {found:?}");
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     // Assembled, so that this file does not find itself.

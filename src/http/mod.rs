@@ -164,7 +164,7 @@ fn client(server: &Server, peer: IpAddr, headers: &HeaderMap) -> Client {
     let address = address::client_address(peer, forwarded, &server.app.config.trusted_proxies.0);
     let label = headers.get(USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let label = label.unwrap_or_default();
-    let fingerprint = digest(&format!("{}\n{label}", Prefix::of(address)));
+    let fingerprint = digest(&format!("{}\n{label}", Prefix::of(address))).into();
     Client { address, label, fingerprint }
 }
 

@@ -10,7 +10,7 @@ use crate::catalogue::Language;
 use crate::clock::machine;
 use crate::error::{Error, Result};
 use crate::media::{Media, Wanted};
-use crate::model::UserId;
+use crate::model::{Text, UserId};
 use crate::ops::files::{file_name, new_name, ready};
 use crate::store::files::{self, NewFile};
 use crate::store::imported::{self, FileRow};
@@ -53,7 +53,7 @@ pub async fn run(target: &Store, media: &Media, directory: &Path, progress: impl
 }
 
 async fn bring(target: &Store, media: &Media, root: &Path, row: &FileRow, tally: &mut Tally) -> Result<()> {
-    let key = format!("django:{}:{}", row.kind, row.subject);
+    let key = Text::without_nul(format!("django:{}:{}", row.kind, row.subject));
     if files::under_key(&mut target.read(Purpose::Server).await?, row.owner, &key).await?.is_some() {
         tally.before += 1;
         return Ok(());
@@ -79,7 +79,7 @@ fn below(root: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// Takes one file in as an upload is: its row before its bytes, and in the end what refers to it.
-async fn keep(target: &Store, media: &Media, row: &FileRow, (key, path): (&str, PathBuf)) -> Result<()> {
+async fn keep(target: &Store, media: &Media, row: &FileRow, (key, path): (&Text, PathBuf)) -> Result<()> {
     let is_picture = row.kind == "profile";
     let wanted = if is_picture { Wanted::Image } else { Wanted::Anything };
     let name = new_name()?;

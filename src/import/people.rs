@@ -21,7 +21,7 @@ const DISTANCE_MAX: i64 = 20_015;
 pub(super) async fn users(tx: &mut Tx, journal: &mut Journal, mut page: Vec<UserRow>) -> Result<()> {
     page.iter_mut().for_each(|row| clean(journal, row));
     let keys: Vec<String> =
-        page.iter().flat_map(|row| [username_key(&row.username), exact_key(&row.username)]).collect();
+        page.iter().flat_map(|row| [username_key(&row.username), exact_key(&row.username)].map(String::from)).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut taken = imported::taken(tx, &keys).await?;
     let (mut users, mut files) = (Vec::with_capacity(page.len()), Vec::new());
@@ -113,7 +113,7 @@ fn user(journal: &mut Journal, taken: &mut HashSet<String>, mut row: UserRow) ->
 /// The key under which a user is found. Of several whose names are compared alike, the first has the key of all; each
 /// other one is found by the name exactly as it is written.
 fn free_key(journal: &mut Journal, taken: &mut HashSet<String>, id: i64, username: &str) -> String {
-    let (key, exact) = (username_key(username), exact_key(username));
+    let (key, exact): (String, String) = (username_key(username).into(), exact_key(username).into());
     if taken.insert(key.clone()) {
         return key;
     }

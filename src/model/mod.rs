@@ -3,10 +3,12 @@
 mod chat;
 mod files;
 mod people;
+mod text;
 
 pub use chat::*;
 pub use files::*;
 pub use people::*;
+pub use text::{HoldsNul, Text};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

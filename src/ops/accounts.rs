@@ -8,7 +8,7 @@ use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
 use crate::matching::age::{age_on, day_of, parse_birth_date};
 use crate::matching::place::{Cell, band_km};
-use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, Status, UserId};
+use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, Status, Text, UserId};
 use crate::protocol::commands::{AccountDelete, PasswordChange, PreferencesUpdate, ProfileGet, ProfileUpdate};
 use crate::protocol::replies::Done;
 use crate::sentence;
@@ -48,13 +48,13 @@ pub struct Registered {
     /// Its id.
     pub user: UserId,
     /// The name, normalised.
-    pub username: String,
+    pub username: Text,
     /// E-mail address.
-    pub email: String,
+    pub email: Text,
     /// Given name.
-    pub first_name: String,
+    pub first_name: Text,
     /// Family name.
-    pub last_name: String,
+    pub last_name: Text,
 }
 
 /// Opens an account.
@@ -69,7 +69,7 @@ pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
     if accounts::is_taken(&mut app.store.read(Purpose::SignIn).await?, &username.shown, &username.key).await? {
         return Err(taken());
     }
-    let hash = app.auth.hash(input.password).await?;
+    let hash = Text::without_nul(app.auth.hash(input.password).await?);
     let mut tx = app.store.begin(Purpose::SignIn).await?;
     let new = NewUser {
         username: &username.shown,
@@ -199,15 +199,16 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
 
 fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
     let config = &app.config;
-    let line = |field: &str, text: Option<String>| {
+    let line = |field: &str, text: Option<Text>| {
         text.map(|text| clean(field, text.trim(), config.name_max, false)).transpose()
     };
-    let birth_date = match input.birth_date.as_deref() {
-        None | Some("") => input.birth_date,
+    let birth_date = match &input.birth_date {
+        None => None,
+        Some(text) if text.is_empty() => Some(text.clone()),
         Some(text) => {
             let birth = parse_birth_date(text, day_of(app.now()));
             let birth = birth.ok_or_else(|| Error::field("birth_date", sentence!("no-birth-date")))?;
-            Some(birth.to_string())
+            Some(Text::without_nul(birth.to_string()))
         }
     };
     let cell = match input.place {
@@ -250,14 +251,14 @@ pub async fn names(app: &App, actor: Actor, users: &[UserId]) -> Result<HashMap<
 }
 
 /// Lower case, sorted, each once.
-fn clean_interests(names: &[String], most: usize) -> Result<Vec<String>> {
+fn clean_interests(names: &[Text], most: usize) -> Result<Vec<Text>> {
     if names.len() > most {
         return Err(Error::too_long("interests", most, "interests"));
     }
     let mut cleaned = Vec::with_capacity(names.len());
     for (at, name) in names.iter().enumerate() {
         let field = format!("interests[{at}]");
-        let name = clean(&field, name.trim(), INTEREST_MAX, false)?.to_lowercase();
+        let name = Text::without_nul(clean(&field, name.trim(), INTEREST_MAX, false)?.to_lowercase());
         if name.is_empty() {
             return Err(Error::field(field, sentence!("interest-empty")));
         }
@@ -360,7 +361,7 @@ pub async fn change_password(app: &App, actor: Actor, input: PasswordChange) -> 
         accounts::credentials_of(&mut app.store.read(actor.user).await?, actor.user).await?.ok_or_else(no_user)?;
     app.auth.judge(&input.new, &known.username).await.map_err(of_new)?;
     let checked = confirm(app, actor.user, "old", &input.old).await?;
-    let hash = app.auth.hash(&input.new).await.map_err(of_new)?;
+    let hash = Text::without_nul(app.auth.hash(&input.new).await.map_err(of_new)?);
     let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     unchanged(&mut tx, actor.user, &checked, "old").await?;

@@ -7,7 +7,7 @@
 use crate::app::App;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
-use crate::model::{Actor, PersonalKind, UserId};
+use crate::model::{Actor, PersonalKind, Text, UserId};
 use crate::ops::Toll;
 use crate::ops::matching::commit;
 use crate::protocol::commands::{BlockAdd, BlockRemove, ReportSend};
@@ -101,7 +101,7 @@ pub async fn report(app: &App, actor: Actor, input: ReportSend) -> Result<Report
             return Err(Error::not_found("user"));
         }
         let Some(mut tx) = toll.pay(app, tx).await? else { continue };
-        let evidence = serde_json::to_string(&evidence).map_err(Error::internal)?;
+        let evidence = Text::without_nul(serde_json::to_string(&evidence).map_err(Error::internal)?);
         let (reporter, subject, at) = (actor.user, input.user, app.now());
         let report = NewReport { reporter, subject, reason: &reason, text: &text, evidence: &evidence, at };
         let report = reports::add(&mut tx, &report).await?;

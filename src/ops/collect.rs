@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::config::ms;
 use crate::error::Result;
 use crate::media::collect::{Old, leftovers};
-use crate::model::{FileId, Micros};
+use crate::model::{FileId, Micros, Text};
 use crate::planted;
 use crate::store::{Purpose, files, retried};
 
@@ -100,7 +100,7 @@ async fn orphans(app: &App) -> Result<()> {
         if names.is_empty() {
             return Ok(());
         }
-        let asked: Vec<&str> = names.iter().map(String::as_str).collect();
+        let asked: Vec<Text> = names.iter().map(Text::without_nul).collect();
         let known = files::known(&mut app.store.read(Purpose::Server).await?, &asked).await?;
         let known: HashSet<String> = known.into_iter().collect();
         for name in names.iter().filter(|name| !known.contains(*name)) {

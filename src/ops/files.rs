@@ -18,7 +18,7 @@ use crate::media::links::Link;
 use crate::media::shelf::Kept;
 use crate::media::spool::{Bounds, Spool, Upload, too_heavy};
 use crate::media::{Kind, Size, Taken, Wanted};
-use crate::model::{Actor, Attachment, FileId, FileKind, Micros, UserId};
+use crate::model::{Actor, Attachment, FileId, FileKind, Micros, Text, UserId};
 use crate::planted;
 use crate::protocol::commands::MediaLinks;
 use crate::protocol::replies::{FileLink, Links};
@@ -40,7 +40,7 @@ const SECOND: Micros = 1_000_000;
 #[derive(Debug, Clone, Default)]
 pub struct Coming {
     /// The sender's own name for it: a repeat with the same key is the same file.
-    pub client_key: Option<String>,
+    pub client_key: Option<Text>,
     /// What the sender calls the file.
     pub name: Option<String>,
     /// How long it is, if that is known.
@@ -62,7 +62,7 @@ pub struct Ticket {
     app: Arc<App>,
     owner: UserId,
     file: FileId,
-    name: String,
+    name: Text,
     finished: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -118,8 +118,8 @@ pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begu
         {
             return Ok(Err(there));
         }
-        let (client_key, file_name) = (client_key.as_deref(), file_name.as_str());
-        let new = NewFile { owner: actor.user, name: &name, client_key, file_name, bytes, at: app.now() };
+        let client_key = client_key.as_ref();
+        let new = NewFile { owner: actor.user, name: &name, client_key, file_name: &file_name, bytes, at: app.now() };
         let file = files::begin(&mut tx, &new).await?;
         within_quota(app, &mut tx, actor.user, file, bytes).await?;
         app.commit(tx, Vec::new()).await?;
@@ -251,10 +251,10 @@ pub fn ready(taken: Taken) -> Ready {
 }
 
 /// A name that nobody can guess: 128 random bits.
-pub fn new_name() -> Result<String> {
+pub fn new_name() -> Result<Text> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    Ok(Base64UrlUnpadded::encode_string(&bytes))
+    Ok(Text::without_nul(Base64UrlUnpadded::encode_string(&bytes)))
 }
 
 /// Whether this could be the name of a file.
@@ -263,7 +263,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// What is kept of the name that the sender gives a file: its last part, in plain characters.
-pub fn file_name(given: &str) -> String {
+pub fn file_name(given: &str) -> Text {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain: String =
         last.chars().filter(|char| text::clean("name", char.encode_utf8(&mut [0; 4]), 1, false).is_ok()).collect();
@@ -273,12 +273,12 @@ pub fn file_name(given: &str) -> String {
 }
 
 /// Replaces the pictures of a profile, in the transaction that locked its user.
-pub(super) async fn set_pictures(app: &App, tx: &mut Conn, user: UserId, names: &[String]) -> Result<()> {
+pub(super) async fn set_pictures(app: &App, tx: &mut Conn, user: UserId, names: &[Text]) -> Result<()> {
     let most = app.config.pictures_max;
     if names.len() > most {
         return Err(Error::too_long("pictures", most, "pictures"));
     }
-    let wanted: Vec<(UserId, &str)> = names.iter().map(|name| (user, name.as_str())).collect();
+    let wanted: Vec<(UserId, &Text)> = names.iter().map(|name| (user, name)).collect();
     let found = files::claim(tx, &wanted, app.now()).await?;
     let mut pictures: Vec<FileId> = Vec::with_capacity(names.len());
     for (place, name) in names.iter().enumerate() {
@@ -307,13 +307,13 @@ pub async fn links(app: &App, actor: Actor, input: MediaLinks) -> Result<Links> 
     if input.files.len() > most {
         return Err(Error::too_long("files", most, "files"));
     }
-    let names: Vec<&str> = input.files.iter().map(String::as_str).filter(|name| is_name(name)).collect();
+    let names: Vec<&Text> = input.files.iter().filter(|name| is_name(name)).collect();
     let found = files::readable(&mut app.store.read(actor.user).await?, actor.user, &names).await?;
     let (mut links, mut gone) = (Vec::new(), Vec::new());
     for name in input.files {
         match found.iter().find(|kept| kept.attachment.id == name) {
             Some(kept) => links.push(link(app, actor.user, &kept.attachment)?),
-            None => gone.push(name),
+            None => gone.push(name.into()),
         }
     }
     Ok(Links { links, gone })
@@ -363,7 +363,7 @@ pub async fn shown(app: &App, link: &Link<'_>, signature: &str) -> Result<Shown>
     if !is_name(link.name) || !app.media.links.judge(link, signature, now) {
         return Err(none());
     }
-    let found = files::readable(&mut app.store.read(link.reader).await?, link.reader, &[link.name]).await?;
+    let found = files::readable(&mut app.store.read(link.reader).await?, link.reader, &[&Text::without_nul(link.name)]).await?;
     let kept = found.into_iter().next().ok_or_else(none)?;
     let tag = format!("{}-{}", kept.hash, link.size.name());
     Ok(Shown { attachment: kept.attachment, size: link.size, tag, left_s: link.until - now / SECOND })

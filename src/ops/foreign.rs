@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::auth::{OldToken, SECOND, TokenFault, TokenKind, digest};
 use crate::bus::Notice;
 use crate::error::Result;
-use crate::model::{Actor, Micros, PersonalKind, SessionId};
+use crate::model::{Actor, Micros, PersonalKind, SessionId, Text};
 use crate::ops::sessions::{check_user, session_end};
 use crate::store::{Purpose, accounts, sessions, streams};
 
@@ -14,7 +14,7 @@ const LABEL: &str = "before the move";
 
 /// The session of a token, made if this is the first use of it. Whether it still stands is for the caller to judge.
 pub(super) async fn session(app: &App, token: &OldToken, kind: TokenKind, now: Micros) -> Result<Actor> {
-    let jti_hash = digest(&token.jti);
+    let (label, jti_hash) = (Text::without_nul(LABEL), digest(&token.jti));
     let actor = |session: SessionId| Actor { user: token.user, session, socket: None };
     if let Some(session) =
         sessions::of_foreign(&mut app.store.read(Purpose::Session(token.user)).await?, &jti_hash).await?
@@ -30,7 +30,7 @@ pub(super) async fn session(app: &App, token: &OldToken, kind: TokenKind, now: M
         TokenKind::Access => token.exp.saturating_mul(SECOND),
         TokenKind::Refresh => session_end(app, now, now),
     };
-    let Some(session) = sessions::insert_foreign(&mut tx, token.user, LABEL, &jti_hash, now, expires_at).await? else {
+    let Some(session) = sessions::insert_foreign(&mut tx, token.user, &label, &jti_hash, now, expires_at).await? else {
         let made = sessions::of_foreign(&mut tx, &jti_hash).await?;
         return made.map(actor).ok_or(TokenFault::Ended.into());
     };

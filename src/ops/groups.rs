@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, ErrorCode, Result};
-use crate::model::{Actor, Conversation, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, UserId};
+use crate::model::{
+    Actor, Conversation, ConversationId, ConversationKind, MessageKind, PersonalKind, Role, Text, UserId,
+};
 use crate::ops::{conversations as own, messages};
 use crate::protocol::commands::{
     ConversationCreate, ConversationGet, ConversationLeave, ConversationRename, MemberAdd, MemberRemove, MemberRole,
@@ -36,7 +38,7 @@ pub async fn create(app: &App, actor: Actor, input: ConversationCreate) -> Resul
     }
     may_bring(app, &mut tx, "members", me, 1, &others).await?;
     let at = app.now();
-    let id = conversations::create_group(&mut tx, me, &title, input.client_key.as_deref(), at).await?;
+    let id = conversations::create_group(&mut tx, me, &title, input.client_key.as_ref(), at).await?;
     let role = |user: &UserId| (*user, if *user == me { Role::Owner } else { Role::Member });
     let members: Vec<(UserId, Role)> = everybody.iter().map(role).collect();
     conversations::add_members(&mut tx, id, &members, 0).await?;
@@ -48,7 +50,7 @@ pub async fn create(app: &App, actor: Actor, input: ConversationCreate) -> Resul
     own::get(app, actor, ConversationGet { conversation: id }).await
 }
 
-fn group_title(app: &App, title: &str) -> Result<String> {
+fn group_title(app: &App, title: &str) -> Result<Text> {
     let title = text::clean("title", title.trim(), app.config.name_max, false)?;
     match title.is_empty() {
         true => Err(Error::field("title", sentence!("title-needed"))),
@@ -108,7 +110,7 @@ async fn change(
     conversation: ConversationId,
     actor: UserId,
     kind: MessageKind,
-    text: &str,
+    text: &Text,
     subject: Option<UserId>,
 ) -> Result<Vec<Notice>> {
     changes(app, tx, conversation, actor, kind, text, &[subject]).await
@@ -121,7 +123,7 @@ async fn changes(
     conversation: ConversationId,
     actor: UserId,
     kind: MessageKind,
-    text: &str,
+    text: &Text,
     subjects: &[Option<UserId>],
 ) -> Result<Vec<Notice>> {
     let written = conversations::append_changes(tx, conversation, actor, kind, text, subjects, app.now()).await?;
@@ -163,7 +165,7 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
     conversations::count_members(&mut tx, conversation).await?;
     let mut notices = own::gained(app, &mut tx, &newcomers, conversation).await?;
     let added: Vec<Option<UserId>> = newcomers.into_iter().map(Some).collect();
-    notices.extend(changes(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, "", &added).await?);
+    notices.extend(changes(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, &Text::default(), &added).await?);
     commit(app, tx, conversation, notices).await
 }
 
@@ -186,7 +188,10 @@ pub async fn remove(app: &App, actor: Actor, input: MemberRemove) -> Result<Chan
         return Err(Error::forbidden(sentence!("role-too-low")));
     }
     let mut notices = lost(app, &mut tx, user, conversation).await?;
-    notices.extend(change(app, &mut tx, conversation, actor.user, MessageKind::MemberRemoved, "", Some(user)).await?);
+    notices.extend(
+        change(app, &mut tx, conversation, actor.user, MessageKind::MemberRemoved, &Text::default(), Some(user))
+            .await?,
+    );
     commit(app, tx, conversation, notices).await
 }
 
@@ -223,7 +228,9 @@ pub async fn role(app: &App, actor: Actor, input: MemberRole) -> Result<Changed>
         Role::Admin => "admin",
         Role::Member => "member",
     };
-    let notices = change(app, &mut tx, conversation, actor.user, MessageKind::RoleChanged, named, Some(user)).await?;
+    let notices =
+        change(app, &mut tx, conversation, actor.user, MessageKind::RoleChanged, &Text::without_nul(named), Some(user))
+            .await?;
     commit(app, tx, conversation, notices).await
 }
 
@@ -255,7 +262,7 @@ pub(super) async fn leave_all(app: &App, tx: &mut Tx, user: UserId) -> Result<Ve
 async fn leave_group(app: &App, tx: &mut Tx, user: UserId, group: ConversationId) -> Result<Vec<Notice>> {
     let members = conversations::members_by_rank(tx, group).await?;
     let mut notices = lost(app, tx, user, group).await?;
-    notices.extend(change(app, tx, group, user, MessageKind::MemberLeft, "", Some(user)).await?);
+    notices.extend(change(app, tx, group, user, MessageKind::MemberLeft, &Text::default(), Some(user)).await?);
     let was_owner = members.iter().any(|(member, role)| *member == user && *role == Role::Owner);
     let mut others = members.iter().filter(|(member, _)| *member != user);
     let owned = others.clone().any(|(_, role)| *role == Role::Owner);
@@ -264,7 +271,9 @@ async fn leave_group(app: &App, tx: &mut Tx, user: UserId, group: ConversationId
         && let Some((heir, _)) = others.next()
     {
         conversations::set_role(tx, group, *heir, Role::Owner).await?;
-        notices.extend(change(app, tx, group, user, MessageKind::RoleChanged, "owner", Some(*heir)).await?);
+        notices.extend(
+            change(app, tx, group, user, MessageKind::RoleChanged, &Text::without_nul("owner"), Some(*heir)).await?,
+        );
     }
     Ok(notices)
 }

@@ -6,7 +6,8 @@ use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, Result};
 use crate::model::{
-    Actor, ConversationId, ConversationKind, Message, MessageId, MessageKind, PersonalKind, Role, UserId, Watermark,
+    Actor, ConversationId, ConversationKind, Message, MessageId, MessageKind, PersonalKind, Role, Text, UserId,
+    Watermark,
 };
 use crate::planted::{self, Fault};
 use crate::protocol::Event;
@@ -41,7 +42,7 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
 }
 
 /// A text as it is kept, or why it cannot be. Beside a file nothing need be said.
-fn message_text(app: &App, text: &str, with_file: bool) -> Result<String> {
+fn message_text(app: &App, text: &str, with_file: bool) -> Result<Text> {
     let text = text::clean("text", text, app.config.text_max, true)?;
     match text.trim().is_empty() && !with_file {
         true => Err(Error::field("text", sentence!("say-something"))),
@@ -75,12 +76,13 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
     }
     membership.may_write()?;
     message_text(app, &text, stored.file_id.is_some())?;
-    if stored.text == text {
+    if text == stored.text {
         return Ok(Changed { conversation, seq: membership.head });
     }
     let at = app.now();
     let rev = changes::edit(&mut tx, conversation, stored.id, &text, &text::fold(&text), at).await?;
-    let event = Event::MessageEdited(MessageEdited { conversation, seq: rev, message: seq, text, edited_at: at });
+    let event =
+        Event::MessageEdited(MessageEdited { conversation, seq: rev, message: seq, text: text.into(), edited_at: at });
     commit_change(app, tx, &[stored.sender_id], conversation, membership.kind, seq, rev, event).await
 }
 
@@ -238,7 +240,7 @@ async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered:
 pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Found> {
     let limit = super::page_size(app, input.limit)?;
     let folded = text::fold(&text::clean("query", &input.query, app.config.name_max, false)?);
-    let words: Vec<String> = search::words(&folded).map(str::to_owned).collect();
+    let words: Vec<Text> = search::words(&folded).map(Text::without_nul).collect();
     if words.is_empty() {
         return Err(Error::field("query", sentence!("one-word")));
     }

@@ -30,7 +30,7 @@ pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed
     let Some(rev) = changes::react(&mut tx, conversation, stored.id, actor.user, &emoji).await? else {
         return Ok(Changed { conversation, seq: membership.head });
     };
-    let event = ReactionAdded { conversation, seq: rev, message: seq, user: actor.user, emoji };
+    let event = ReactionAdded { conversation, seq: rev, message: seq, user: actor.user, emoji: emoji.into() };
     let authors = authors(actor, &stored);
     commit_change(app, tx, &authors, conversation, membership.kind, seq, rev, Event::ReactionAdded(event)).await
 }
@@ -44,7 +44,7 @@ pub async fn remove(app: &App, actor: Actor, input: MessageUnreact) -> Result<Ch
     let Some(rev) = changes::unreact(&mut tx, conversation, stored.id, actor.user, &emoji).await? else {
         return Ok(Changed { conversation, seq: membership.head });
     };
-    let event = ReactionRemoved { conversation, seq: rev, message: seq, user: actor.user, emoji };
+    let event = ReactionRemoved { conversation, seq: rev, message: seq, user: actor.user, emoji: emoji.into() };
     let authors = authors(actor, &stored);
     commit_change(app, tx, &authors, conversation, membership.kind, seq, rev, Event::ReactionRemoved(event)).await
 }

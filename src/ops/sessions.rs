@@ -10,7 +10,7 @@ use crate::bus::Notice;
 use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::hub::Which;
 use crate::limits::Prefix;
-use crate::model::{Actor, Micros, PersonalKind, SessionId, UserId};
+use crate::model::{Actor, Micros, PersonalKind, SessionId, Text, UserId};
 use crate::protocol::commands::{AuthRefresh, SessionRevoke};
 use crate::protocol::replies::{Done, Renewed, Sessions};
 use crate::sentence;
@@ -38,7 +38,7 @@ pub struct Authenticated {
 #[derive(Debug)]
 pub struct Login<'a> {
     /// The name, in any case.
-    pub username: &'a str,
+    pub username: &'a Text,
     /// The password.
     pub password: &'a str,
     /// What the client calls itself.
@@ -85,7 +85,9 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     attempt.succeeded();
     // A password that came with an import is kept as ours from here on.
     let renewed = match &found {
-        Some(found) if kept(&found.password_hash) == Kept::Foreign => Some(app.auth.hash(input.password).await?),
+        Some(found) if kept(&found.password_hash) == Kept::Foreign => {
+            Some(Text::without_nul(app.auth.hash(input.password).await?))
+        }
         _ => None,
     };
     let now = app.now();
@@ -101,6 +103,7 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
         accounts::set_password_hash(&mut tx, still.user, &hash).await?;
     }
     let label: String = input.label.chars().filter(|char| !char.is_control()).take(LABEL_MAX).collect();
+    let label = Text::without_nul(label);
     let (jti, expires_at) = (new_jti()?, session_end(app, now, now));
     let new = NewSession { user: still.user, label: &label, origin: &origin, refresh_hash: &digest(&jti), expires_at };
     let session = sessions::insert(&mut tx, &new, now).await?;
@@ -188,7 +191,7 @@ pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: O
     if shown == stored.refresh_hash && rotate {
         expires_at = session_end(app, stored.created_at, now);
         let jti = app.auth.successor(&shown_jti, now)?;
-        sessions::rotate(&mut tx, actor.session, &digest(&jti), client, now, expires_at).await?;
+        sessions::rotate(&mut tx, actor.session, &digest(&jti), &Text::without_nul(client), now, expires_at).await?;
         refresh = Some(refresh_token(app, actor, jti, now, expires_at)?);
     } else if shown == stored.refresh_hash {
         sessions::touch(&mut tx, actor.session, now).await?;

@@ -9,7 +9,7 @@ use super::{parse_data, replies};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
     Conversation, ConversationId, Gender, MatchId, MessageId, Micros, OwnProfile, Preferences, Profile, Role,
-    SessionId, Status, UserId,
+    SessionId, Status, Text, UserId,
 };
 use crate::sentence;
 
@@ -122,14 +122,14 @@ inputs! {
     /// Input of `auth`.
     Auth {
         /// An access token.
-        token: String,
+        token: Text,
     }
     /// Input of `auth.refresh`: one of the two tokens.
     AuthRefresh {
         /// A new access token of the same session.
-        #[serde(default)] token: Option<String>,
+        #[serde(default)] token: Option<Text>,
         /// The refresh token of this session, for a new access token in the reply.
-        #[serde(default)] refresh: Option<String>,
+        #[serde(default)] refresh: Option<Text>,
         /// Also replace the refresh token. A replaced one, used again, ends the session.
         #[serde(default)] rotate: bool,
     }
@@ -138,7 +138,7 @@ inputs! {
     /// Input of `resume`.
     Resume {
         /// The epoch that came with the cursors.
-        epoch: String,
+        epoch: Text,
         /// The last number you have of your personal stream.
         #[serde(default)] personal: Option<i64>,
         /// The last number you have, by conversation.
@@ -154,29 +154,29 @@ inputs! {
     /// Input of `profile.update`. What is left out stays.
     ProfileUpdate {
         /// Your user name.
-        #[serde(default)] username: Option<String>,
+        #[serde(default)] username: Option<Text>,
         /// E-mail address; empty to remove.
-        #[serde(default)] email: Option<String>,
+        #[serde(default)] email: Option<Text>,
         /// Telephone number; empty to remove. Told to nobody else.
-        #[serde(default)] phone: Option<String>,
+        #[serde(default)] phone: Option<Text>,
         /// Given name.
-        #[serde(default)] first_name: Option<String>,
+        #[serde(default)] first_name: Option<Text>,
         /// Family name.
-        #[serde(default)] last_name: Option<String>,
+        #[serde(default)] last_name: Option<Text>,
         /// About.
-        #[serde(default)] bio: Option<String>,
+        #[serde(default)] bio: Option<Text>,
         /// `YYYY-MM-DD`; empty to remove.
-        #[serde(default)] birth_date: Option<String>,
+        #[serde(default)] birth_date: Option<Text>,
         /// As you say.
         #[serde(default)] gender: Option<Gender>,
         /// The name of your place.
-        #[serde(default)] location: Option<String>,
+        #[serde(default)] location: Option<Text>,
         /// Where you are; stored coarse, never given out. Null to remove.
         #[serde(default, deserialize_with = "named")] place: Option<Option<Place>>,
         /// Replaces the whole list.
-        #[serde(default)] interests: Option<Vec<String>>,
+        #[serde(default)] interests: Option<Vec<Text>>,
         /// Ids of pictures that you uploaded before, the first one first; replaces the whole list.
-        #[serde(default)] pictures: Option<Vec<String>>,
+        #[serde(default)] pictures: Option<Vec<Text>>,
     }
     /// A point on Earth.
     Place {
@@ -193,9 +193,9 @@ inputs! {
     /// Input of `password.change`.
     PasswordChange {
         /// The present one.
-        old: String,
+        old: Text,
         /// The next one.
-        new: String,
+        new: Text,
     }
     /// Input of `session.list`.
     SessionList {}
@@ -204,12 +204,12 @@ inputs! {
         /// Which; left out: all but the one asking.
         #[serde(default)] session: Option<SessionId>,
         /// Your password.
-        password: String,
+        password: Text,
     }
     /// Input of `account.delete`.
     AccountDelete {
         /// Your password.
-        password: String,
+        password: Text,
     }
     /// Input of `preferences.get`.
     PreferencesGet {}
@@ -275,9 +275,9 @@ inputs! {
         /// Whom.
         user: UserId,
         /// Why: a short word, such as `spam`, `fake`, `abuse`.
-        reason: String,
+        reason: Text,
         /// More about it.
-        #[serde(default)] text: String,
+        #[serde(default)] text: Text,
         /// The messages meant, as you see them now.
         #[serde(default)] messages: Vec<MessageRef>,
     }
@@ -296,16 +296,16 @@ inputs! {
     /// Input of `conversation.create`.
     ConversationCreate {
         /// The title.
-        title: String,
+        title: Text,
         /// Who besides you.
         #[serde(default)] members: Vec<UserId>,
         /// Makes a repeat find the same group.
-        #[serde(default)] client_key: Option<String>,
+        #[serde(default)] client_key: Option<Text>,
     }
     /// Input of `conversation.list`.
     ConversationList {
         /// Only those that come after this position, taken from `next` of the page before.
-        #[serde(default)] after: Option<String>,
+        #[serde(default)] after: Option<Text>,
         /// How many at most.
         #[serde(default)] limit: Option<i64>,
         /// Those put away instead of the others.
@@ -321,7 +321,7 @@ inputs! {
         /// Which.
         conversation: ConversationId,
         /// The new title.
-        title: String,
+        title: Text,
     }
     /// Input of `conversation.leave`.
     ConversationLeave {
@@ -370,13 +370,13 @@ inputs! {
         /// Where to.
         conversation: ConversationId,
         /// What; may be empty beside an attachment.
-        text: String,
+        text: Text,
         /// The id of a file of yours that you uploaded before.
-        #[serde(default)] attachment: Option<String>,
+        #[serde(default)] attachment: Option<Text>,
         /// The `seq` of the message this one answers.
         #[serde(default)] reply_to: Option<i64>,
         /// Your own name for it: a repeat with the same key is the same message, for ever.
-        #[serde(default)] client_key: Option<String>,
+        #[serde(default)] client_key: Option<Text>,
     }
     /// Input of `message.edit`.
     MessageEdit {
@@ -385,7 +385,7 @@ inputs! {
         /// Its place.
         seq: i64,
         /// The new text.
-        text: String,
+        text: Text,
     }
     /// Input of `message.delete`.
     MessageDelete {
@@ -403,7 +403,7 @@ inputs! {
         /// Its place.
         seq: i64,
         /// What to put under it.
-        emoji: String,
+        emoji: Text,
     }
     /// Input of `message.unreact`.
     MessageUnreact {
@@ -412,7 +412,7 @@ inputs! {
         /// Its place.
         seq: i64,
         /// What to take back.
-        emoji: String,
+        emoji: Text,
     }
     /// Input of `message.history`: the latest, or those before or after a number.
     MessageHistory {
@@ -442,7 +442,7 @@ inputs! {
     /// Input of `message.search`.
     MessageSearch {
         /// Words, all of which must be in the text; upper case and accents do not matter.
-        query: String,
+        query: Text,
         /// Only in this conversation.
         #[serde(default)] conversation: Option<ConversationId>,
         /// Only messages with a smaller id, taken from `next` of the page before.
@@ -453,7 +453,7 @@ inputs! {
     /// Input of `media.links`.
     MediaLinks {
         /// The ids of the files.
-        files: Vec<String>,
+        files: Vec<Text>,
     }
     /// Input of `typing.set`.
     TypingSet {

@@ -7,24 +7,24 @@ use sqlx::FromRow;
 use super::visible::{no_block, pair_of};
 use super::{Conn, files, json_list, on, run};
 use crate::error::Result;
-use crate::model::{Gender, Micros, OwnProfile, Preferences, Status, UserId};
+use crate::model::{Gender, Micros, OwnProfile, Preferences, Status, Text, UserId};
 use crate::text::Username;
 
 /// A user to be.
 #[derive(Debug)]
 pub struct NewUser<'a> {
     /// As shown.
-    pub username: &'a str,
+    pub username: &'a Text,
     /// As compared.
-    pub username_key: &'a str,
+    pub username_key: &'a Text,
     /// Of the password.
-    pub password_hash: &'a str,
+    pub password_hash: &'a Text,
     /// May be empty.
-    pub email: &'a str,
+    pub email: &'a Text,
     /// May be empty.
-    pub first_name: &'a str,
+    pub first_name: &'a Text,
     /// May be empty.
-    pub last_name: &'a str,
+    pub last_name: &'a Text,
 }
 
 /// What a login is judged by.
@@ -44,21 +44,21 @@ pub struct Credentials {
 #[derive(Debug, Default)]
 pub struct ProfileChange {
     /// E-mail address.
-    pub email: Option<String>,
+    pub email: Option<Text>,
     /// Telephone number.
-    pub phone: Option<String>,
+    pub phone: Option<Text>,
     /// Given name.
-    pub first_name: Option<String>,
+    pub first_name: Option<Text>,
     /// Family name.
-    pub last_name: Option<String>,
+    pub last_name: Option<Text>,
     /// About.
-    pub bio: Option<String>,
+    pub bio: Option<Text>,
     /// `YYYY-MM-DD`, or empty for none.
-    pub birth_date: Option<String>,
+    pub birth_date: Option<Text>,
     /// Gender.
     pub gender: Option<Gender>,
     /// Name of the place.
-    pub location: Option<String>,
+    pub location: Option<Text>,
     /// Row and place in the row of the place's cell, or none for no place.
     pub cell: Option<Option<(i64, i64)>>,
 }
@@ -114,18 +114,18 @@ pub async fn insert(tx: &mut Conn, user: &NewUser<'_>, now: Micros) -> Result<Op
 
 /// The key of an imported user whose name is that of an earlier one but for its case: found only as it is written. No
 /// name has this sign.
-pub fn exact_key(username: &str) -> String {
-    format!("={username}")
+pub fn exact_key(username: &str) -> Text {
+    Text::without_nul(format!("={username}"))
 }
 
 /// Whether somebody has a name, as it is compared or exactly as it is written.
-pub async fn is_taken(conn: &mut Conn, username: &str, username_key: &str) -> Result<bool> {
+pub async fn is_taken(conn: &mut Conn, username: &Text, username_key: &Text) -> Result<bool> {
     const SQL: &str = "SELECT EXISTS (SELECT 1 FROM users WHERE username_key = $1 OR username_key = $2)";
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(username_key).bind(exact_key(username)).fetch_one(c))?)
 }
 
 /// The account of a name: of those whose names differ only by case, the one that is written so, else the first.
-pub async fn credentials(conn: &mut Conn, username: &str, username_key: &str) -> Result<Option<Credentials>> {
+pub async fn credentials(conn: &mut Conn, username: &Text, username_key: &Text) -> Result<Option<Credentials>> {
     const SQL: &str = "SELECT id AS user, username, password_hash, disabled_at IS NOT NULL AS disabled \
         FROM users WHERE (username_key = $1 OR username_key = $2) AND deleted_at IS NULL \
         ORDER BY CASE WHEN username_key = $2 THEN 0 ELSE 1 END LIMIT 1";
@@ -152,7 +152,7 @@ pub async fn lock(tx: &mut Conn, users: &[UserId]) -> Result<()> {
 }
 
 /// Gives a user another password.
-pub async fn set_password_hash(tx: &mut Conn, user: UserId, hash: &str) -> Result<()> {
+pub async fn set_password_hash(tx: &mut Conn, user: UserId, hash: &Text) -> Result<()> {
     const SQL: &str = "UPDATE users SET password_hash = $2 WHERE id = $1";
     run!(tx, sqlx::query(SQL).bind(user).bind(hash))?;
     Ok(())
@@ -303,7 +303,7 @@ pub async fn interests_of(conn: &mut Conn, users: &[UserId]) -> Result<HashMap<U
 }
 
 /// Replaces the interests of a user by these, each named once.
-pub async fn set_interests(tx: &mut Conn, user: UserId, names: &[String]) -> Result<()> {
+pub async fn set_interests(tx: &mut Conn, user: UserId, names: &[Text]) -> Result<()> {
     const CLEAR: &str = "DELETE FROM interests WHERE user_id = $1";
     const NAMES: [&str; 2] = [
         "INSERT INTO interest_names (name) SELECT value FROM json_each($1) WHERE true ORDER BY value \

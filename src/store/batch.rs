@@ -15,7 +15,7 @@ use super::{Conn, Tx, conversations, files, json_list, on, run, search};
 use crate::error::{Error, ErrorCode, Result};
 use crate::metrics;
 use crate::model::{
-    Attachment, ConversationId, ConversationKind, FileId, Message, MessageId, MessageKind, Micros, Stream, UserId,
+    Attachment, ConversationId, ConversationKind, FileId, Message, MessageId, MessageKind, Micros, Stream, Text, UserId,
 };
 use crate::planted::{self, Fault};
 use crate::sentence;
@@ -24,7 +24,7 @@ use crate::sentence;
 /// `audience_max` members are told with who they are.
 pub(super) async fn commit(
     mut tx: Tx,
-    batch: &[NewMessage],
+    batch: &[&NewMessage],
     audience_max: usize,
     told: Told,
 ) -> Result<Vec<Result<Placed>>> {
@@ -53,7 +53,7 @@ pub(super) async fn commit(
         let id = *ids.get(&(row.conversation, row.seq))?;
         let hidden_from = hidden.remove(&row.at).unwrap_or_default();
         let audience = audience.as_ref().and_then(|audience| audience.get(&row.conversation)).cloned();
-        Some(Written { message: row.message(id, &batch[row.at]), hidden_from, audience })
+        Some(Written { message: row.message(id, batch[row.at]), hidden_from, audience })
     });
     let written: Vec<Written> = written.collect();
     let placed = written.iter().zip(&numbered).filter_map(|(written, row)| {
@@ -102,13 +102,13 @@ struct JudgeRow<'a> {
     at: usize,
     sender: UserId,
     conversation: ConversationId,
-    client_key: Option<&'a str>,
+    client_key: Option<&'a Text>,
     reply_to: Option<i64>,
 }
 
 impl<'a> JudgeRow<'a> {
     fn new(at: usize, message: &'a NewMessage) -> Self {
-        let client_key = message.client_key.as_deref();
+        let client_key = message.client_key.as_ref();
         JudgeRow {
             at,
             sender: message.sender,
@@ -210,17 +210,17 @@ async fn rights(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Rights>> {
 }
 
 /// Files by owner and name.
-type Files = HashMap<(UserId, String), (FileId, Attachment)>;
+type Files = HashMap<(UserId, Text), (FileId, Attachment)>;
 
 /// The files that the messages name, where their authors have them. They are there until the commit, and then for as
 /// long as the messages refer to them.
-async fn claim(tx: &mut Conn, batch: &[NewMessage]) -> Result<Files> {
-    let named = |message: &'_ NewMessage| Some((message.sender, message.attachment.as_deref()?.to_owned(), message.at));
-    let wanted: Vec<(UserId, String, Micros)> = batch.iter().filter_map(named).collect();
-    let Some(at) = wanted.iter().map(|(_, _, at)| *at).max() else { return Ok(HashMap::new()) };
-    let wanted: Vec<(UserId, &str)> = wanted.iter().map(|(owner, name, _)| (*owner, name.as_str())).collect();
+async fn claim(tx: &mut Conn, batch: &[&NewMessage]) -> Result<Files> {
+    let naming = batch.iter().filter_map(|message| Some((message, message.attachment.as_ref()?)));
+    let Some(at) = naming.clone().map(|(message, _)| message.at).max() else { return Ok(HashMap::new()) };
+    let wanted: Vec<(UserId, &Text)> = naming.map(|(message, name)| (message.sender, name)).collect();
     let found = files::claim(tx, &wanted, at).await?;
-    let by_name = |kept: files::Kept| ((kept.owner_id, kept.attachment.id.clone()), (kept.file, kept.attachment));
+    let by_name =
+        |kept: files::Kept| ((kept.owner_id, Text::without_nul(&kept.attachment.id)), (kept.file, kept.attachment));
     Ok(found.into_iter().map(by_name).collect())
 }
 
@@ -248,12 +248,12 @@ struct NumberedRow<'a> {
     conversation: ConversationId,
     seq: i64,
     sender: UserId,
-    text: &'a str,
+    text: &'a Text,
     reply_to: Option<i64>,
-    client_key: Option<&'a str>,
+    client_key: Option<&'a Text>,
     content_hash: Option<String>,
     sent_at: Micros,
-    words: Cow<'a, str>,
+    words: Cow<'a, Text>,
     file: Option<FileId>,
     group: bool,
     #[serde(skip)]
@@ -266,10 +266,10 @@ impl NumberedRow<'_> {
             id: Some(id),
             sender: Some(self.sender),
             kind: Some(MessageKind::Text),
-            text: Some(new.text.clone()),
+            text: Some(new.text.to_string()),
             attachment: self.attachment.cloned().map(Box::new),
             reply_to: self.reply_to,
-            client_key: new.client_key.clone(),
+            client_key: new.client_key.as_ref().map(Text::to_string),
             sent_at: Some(self.sent_at),
             hidden: false,
             ..Message::hidden(self.conversation, self.seq, self.seq)
@@ -281,17 +281,17 @@ impl NumberedRow<'_> {
 /// for the index are those of Postgres.
 fn number<'a>(
     shared: bool,
-    batch: &'a [NewMessage],
+    batch: &[&'a NewMessage],
     known: &HashMap<usize, Known>,
     rights: &HashMap<usize, Rights>,
     files: &'a Files,
 ) -> (Vec<Outcome>, Vec<NumberedRow<'a>>) {
     let mut heads: HashMap<ConversationId, i64> = HashMap::new();
-    let mut keys: HashMap<(UserId, &str), usize> = HashMap::new();
+    let mut keys: HashMap<(UserId, &Text), usize> = HashMap::new();
     let mut numbered: Vec<NumberedRow<'a>> = Vec::new();
     let mut outcomes = Vec::with_capacity(batch.len());
     for (at, message) in batch.iter().enumerate() {
-        let key = message.client_key.as_deref();
+        let key = message.client_key.as_ref();
         let hash = key.map(|_| content_hash(message));
         let reused = || Outcome::Refused(Error::new(ErrorCode::KeyReused, sentence!("key-reused")));
         if let Some(first) = known.get(&at) {
@@ -322,7 +322,7 @@ fn number<'a>(
             at,
             conversation: message.conversation,
             seq: *seq,
-            sender: message.sender,
+            sender: planted_sender(message),
             text: &message.text,
             reply_to: message.reply_to,
             client_key: key.filter(|_| !planted::is(Fault::NoIdempotency)),
@@ -339,6 +339,11 @@ fn number<'a>(
         outcomes.push(Outcome::Numbered(at));
     }
     (outcomes, numbered)
+}
+
+/// The sender as it is written. With a planted fault, one that the database refuses where the text asks for it.
+fn planted_sender(message: &NewMessage) -> UserId {
+    if planted::is(Fault::RowRefused) && message.text.contains("refuse this row") { UserId(-1) } else { message.sender }
 }
 
 /// The file that a message names; not found where its author has none of this name.
@@ -363,14 +368,27 @@ fn content_hash(message: &NewMessage) -> String {
 }
 
 async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i64), MessageId>> {
-    const MESSAGES: [&str; 2] = over_rows!(
-        "INSERT INTO messages \
-            (conversation_id, seq, rev, sender_id, kind, text, reply_to, client_key, content_hash, sent_at, \
-            file_id) \
-        SELECT j.conversation, j.seq, j.seq, j.sender, 'text', j.text, j.reply_to, j.client_key, j.content_hash, \
-            j.sent_at, j.file",
-        "ORDER BY j.at RETURNING conversation_id, seq, id"
-    );
+    // Postgres writes the rows in the order of their unique keys. Two lanes that write the same keys of a sender then wait
+    // for each other in one direction only; in the order of the batches they would wait in a circle. The ids still
+    // ascend in the order of the batch.
+    const MESSAGES: [&str; 2] = [
+        over_rows!(
+            "INSERT INTO messages \
+                (conversation_id, seq, rev, sender_id, kind, text, reply_to, client_key, content_hash, sent_at, \
+                file_id) \
+            SELECT j.conversation, j.seq, j.seq, j.sender, 'text', j.text, j.reply_to, j.client_key, j.content_hash, \
+                j.sent_at, j.file",
+            "ORDER BY j.at RETURNING conversation_id, seq, id"
+        )[0],
+        over_rows!(
+            "INSERT INTO messages \
+                (id, conversation_id, seq, rev, sender_id, kind, text, reply_to, client_key, content_hash, sent_at, \
+                file_id) \
+            SELECT n.id, n.conversation, n.seq, n.seq, n.sender, 'text', n.text, n.reply_to, n.client_key, \
+                n.content_hash, n.sent_at, n.file FROM (SELECT nextval('messages_id_seq') AS id, j.*",
+            "ORDER BY j.at) AS n ORDER BY n.sender, n.client_key COLLATE \"C\" RETURNING conversation_id, seq, id"
+        )[1],
+    ];
     const HEADS: [&str; 2] = over_rows!(
         "UPDATE conversations SET seq = n.seq, updated_at = n.at \
             FROM (SELECT j.conversation AS id, max(j.seq) AS seq, max(j.sent_at) AS at",
@@ -420,7 +438,7 @@ async fn hidden(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<HashMap<u
 
 /// Notes again where a repeat had found its place. Its first commit may have come to light so late, with an answer that
 /// was lost, that nobody was told and no sweep looked so far back.
-async fn tell_repeats(tx: &mut Conn, batch: &[NewMessage], outcomes: &[Outcome]) -> Result<()> {
+async fn tell_repeats(tx: &mut Conn, batch: &[&NewMessage], outcomes: &[Outcome]) -> Result<()> {
     let repeats = batch.iter().zip(outcomes).filter_map(|(message, outcome)| match outcome {
         Outcome::Repeat(first) => Some(Change::Moved(Stream::Conversation(message.conversation), first.seq)),
         _ => None,

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::visible::{author_hidden, pair_of};
 use super::{Conn, conversations, files, on, run, search};
 use crate::error::{Error, Result};
-use crate::model::{ConversationId, FileId, MessageId, MessageKind, Micros, UserId};
+use crate::model::{ConversationId, FileId, MessageId, MessageKind, Micros, Text, UserId};
 
 /// A message as it lies in its table, for judging a change of it.
 #[derive(Debug, Clone, FromRow)]
@@ -53,8 +53,8 @@ pub async fn edit(
     tx: &mut Conn,
     conversation: ConversationId,
     id: MessageId,
-    text: &str,
-    folded: &str,
+    text: &Text,
+    folded: &Text,
     at: Micros,
 ) -> Result<i64> {
     const TEXT: &str = "UPDATE messages SET text = $2, edited_at = $3 WHERE id = $1";
@@ -92,7 +92,7 @@ pub async fn remove_for(tx: &mut Conn, user: UserId, conversation: ConversationI
 }
 
 /// How many different emojis are under a message, and whether this one is among them.
-pub async fn emojis(tx: &mut Conn, id: MessageId, emoji: &str) -> Result<(usize, bool)> {
+pub async fn emojis(tx: &mut Conn, id: MessageId, emoji: &Text) -> Result<(usize, bool)> {
     const SQL: &str = "SELECT DISTINCT emoji FROM reactions WHERE message_id = $1";
     let found: Vec<String> = on!(tx, c => sqlx::query_scalar(SQL).bind(id).fetch_all(c))?;
     Ok((found.len(), found.iter().any(|other| other == emoji)))
@@ -104,7 +104,7 @@ pub async fn react(
     conversation: ConversationId,
     id: MessageId,
     user: UserId,
-    emoji: &str,
+    emoji: &Text,
 ) -> Result<Option<i64>> {
     const SQL: &str = "INSERT INTO reactions (message_id, emoji, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     let done = run!(tx, sqlx::query(SQL).bind(id).bind(emoji).bind(user))?;
@@ -120,7 +120,7 @@ pub async fn unreact(
     conversation: ConversationId,
     id: MessageId,
     user: UserId,
-    emoji: &str,
+    emoji: &Text,
 ) -> Result<Option<i64>> {
     const SQL: &str = "DELETE FROM reactions WHERE message_id = $1 AND emoji = $2 AND user_id = $3";
     let done = run!(tx, sqlx::query(SQL).bind(id).bind(emoji).bind(user))?;

@@ -9,7 +9,7 @@ use super::visible::{author_gone, blocks, is_blocked, is_pair, is_readable, is_s
 use super::{Conn, json_list, on, run};
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{
-    Conversation, ConversationId, ConversationKind, Member, Message, MessageId, MessageKind, Micros, Role, UserId,
+    Conversation, ConversationId, ConversationKind, Member, Message, MessageId, MessageKind, Micros, Role, Text, UserId,
 };
 use crate::sentence;
 
@@ -114,8 +114,8 @@ pub async fn create_direct(tx: &mut Conn, creator: UserId, other: UserId, at: Mi
 pub async fn create_group(
     tx: &mut Conn,
     creator: UserId,
-    title: &str,
-    client_key: Option<&str>,
+    title: &Text,
+    client_key: Option<&Text>,
     at: Micros,
 ) -> Result<ConversationId> {
     const SQL: &str = "INSERT INTO conversations (kind, title, created_by, client_key, created_at, updated_at) \
@@ -125,7 +125,7 @@ pub async fn create_group(
 }
 
 /// The group that a user created under a key.
-pub async fn created_under(conn: &mut Conn, creator: UserId, client_key: &str) -> Result<Option<ConversationId>> {
+pub async fn created_under(conn: &mut Conn, creator: UserId, client_key: &Text) -> Result<Option<ConversationId>> {
     const SQL: &str = "SELECT id FROM conversations WHERE created_by = $1 AND client_key = $2";
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(creator).bind(client_key).fetch_optional(c))?)
 }
@@ -171,7 +171,7 @@ pub async fn set_role(tx: &mut Conn, conversation: ConversationId, user: UserId,
 }
 
 /// Gives a group a title.
-pub async fn set_title(tx: &mut Conn, conversation: ConversationId, title: &str) -> Result<()> {
+pub async fn set_title(tx: &mut Conn, conversation: ConversationId, title: &Text) -> Result<()> {
     const SQL: &str = "UPDATE conversations SET title = $2 WHERE id = $1";
     run!(tx, sqlx::query(SQL).bind(conversation).bind(title))?;
     Ok(())
@@ -223,7 +223,7 @@ pub async fn append_changes(
     conversation: ConversationId,
     sender: UserId,
     kind: MessageKind,
-    text: &str,
+    text: &Text,
     subjects: &[Option<UserId>],
     at: Micros,
 ) -> Result<Vec<Message>> {
@@ -240,7 +240,7 @@ pub async fn append_changes(
         id: ids.get(&seq).copied(),
         sender: Some(sender),
         kind: Some(kind),
-        text: Some(text.to_owned()),
+        text: Some(text.to_string()),
         subject: *subject,
         sent_at: Some(at),
         hidden: false,

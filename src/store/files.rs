@@ -11,7 +11,7 @@ use sqlx::FromRow;
 use super::visible::{is_readable, no_block, pair_of, with_author};
 use super::{Conn, json_list, on, run};
 use crate::error::Result;
-use crate::model::{Attachment, FileId, FileKind, Micros, UserId};
+use crate::model::{Attachment, FileId, FileKind, Micros, Text, UserId};
 
 /// What clients are shown of a file `f`.
 macro_rules! shown {
@@ -53,11 +53,11 @@ pub struct NewFile<'a> {
     /// Whose.
     pub owner: UserId,
     /// Random.
-    pub name: &'a str,
+    pub name: &'a Text,
     /// Its owner's name for the upload.
-    pub client_key: Option<&'a str>,
+    pub client_key: Option<&'a Text>,
     /// As its owner calls it; may be empty.
-    pub file_name: &'a str,
+    pub file_name: &'a Text,
     /// What is to be kept free for it.
     pub bytes: i64,
     /// When.
@@ -113,7 +113,7 @@ pub struct Usage {
 }
 
 /// The file that came under a key.
-pub async fn under_key(conn: &mut Conn, owner: UserId, key: &str) -> Result<Option<Attachment>> {
+pub async fn under_key(conn: &mut Conn, owner: UserId, key: &Text) -> Result<Option<Attachment>> {
     const SQL: &str =
         concat!("SELECT ", shown!(), " FROM files f WHERE f.owner_id = $1 AND f.client_key = $2 AND f.state = 'ready'");
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(owner).bind(key).fetch_optional(c))?)
@@ -183,7 +183,7 @@ pub async fn give_up(tx: &mut Conn, file: FileId) -> Result<()> {
 
 /// Takes files for use by their owners, each named by owner and name: they are there until the end of the transaction,
 /// and for as long as something refers to them. What is not there, or another's, is not in the answer.
-pub async fn claim(tx: &mut Conn, wanted: &[(UserId, &str)], at: Micros) -> Result<Vec<Kept>> {
+pub async fn claim(tx: &mut Conn, wanted: &[(UserId, &Text)], at: Micros) -> Result<Vec<Kept>> {
     const SQLITE: &str = "UPDATE files SET used_at = $2 WHERE state = 'ready' AND id IN (SELECT g.id FROM json_each($1) j \
             JOIN files g ON g.name = j.value ->> 1 AND g.owner_id = j.value ->> 0) \
         RETURNING id AS file, owner_id, hash, name AS id, kind, content_type, NULLIF(file_name, '') AS name, size, \
@@ -281,7 +281,7 @@ pub async fn set_pictures(tx: &mut Conn, user: UserId, files: &[FileId]) -> Resu
 
 /// Those of some files that a reader may see now: their own, the pictures of profiles that they may see, and what came
 /// with messages that they may see. The same rules as for the profile and the message themselves.
-pub async fn readable(conn: &mut Conn, reader: UserId, names: &[&str]) -> Result<Vec<Kept>> {
+pub async fn readable(conn: &mut Conn, reader: UserId, names: &[&Text]) -> Result<Vec<Kept>> {
     const SQLITE: &str = readable_of!("json_each($2) j");
     const POSTGRES: &str = readable_of!("json_array_elements_text($2::JSON) AS j (value)");
     let (sql, names) = (conn.sql([SQLITE, POSTGRES]), json_list(names));
@@ -345,7 +345,7 @@ pub async fn forget(tx: &mut Conn, files: &[FileId]) -> Result<()> {
 }
 
 /// Those of some names that have a row.
-pub async fn known(conn: &mut Conn, names: &[&str]) -> Result<Vec<String>> {
+pub async fn known(conn: &mut Conn, names: &[Text]) -> Result<Vec<String>> {
     const SQLITE: &str = "SELECT f.name FROM json_each($1) j JOIN files f ON f.name = j.value";
     const POSTGRES: &str =
         "SELECT f.name FROM json_array_elements_text($1::JSON) AS j (value) JOIN files f ON f.name = j.value";

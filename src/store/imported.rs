@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow};
 
 use super::{Conn, Tx, json_list, on, run, search};
 use crate::error::Result;
-use crate::model::{ConversationId, FileId, Micros, UserId};
+use crate::model::{ConversationId, FileId, Micros, Text, UserId};
 use crate::text;
 
 /// Where an import keeps how far it is.
@@ -374,10 +374,10 @@ async fn index_words(tx: &mut Conn, messages: &[NewMessage]) -> Result<()> {
         let folded = first_words(&folded);
         match shared {
             true => (message.id, search::lexemes(folded, ConversationId(message.conversation_id)), 0),
-            false => (message.id, folded.to_owned(), message.conversation_id),
+            false => (message.id, Text::without_nul(folded), message.conversation_id),
         }
     });
-    let words: Vec<(i64, String, i64)> = words.collect();
+    let words: Vec<(i64, Text, i64)> = words.collect();
     let sql = tx.sql(SQL);
     run!(tx, sqlx::query(sql).bind(json_list(&words)))?;
     Ok(())

@@ -311,7 +311,7 @@ impl DerefMut for Tx {
 impl From<sqlx::Error> for Error {
     fn from(cause: sqlx::Error) -> Error {
         let known = match &cause {
-            sqlx::Error::PoolTimedOut => Some(Error::busy()),
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => Some(Error::busy()),
             sqlx::Error::Io(error) => {
                 outage::complain(|left_out| tracing::warn!(%error, left_out, "the database does not answer"));
                 Some(Error::busy())
@@ -328,7 +328,8 @@ impl From<sqlx::Error> for Error {
 
 /// How often what was overtaken is run in all.
 const TRIES: u32 = 4;
-/// The longest pause before the second try, in milliseconds; it doubles with each.
+/// The longest pause before the third try, in milliseconds; it doubles with each. The second comes at once, as whoever
+/// was faster is done.
 const PAUSE_MS: u64 = 20;
 
 /// Runs something that begins a transaction of its own, and runs it again where another transaction was faster.
@@ -339,10 +340,13 @@ pub async fn retried<T, F: Future<Output = Result<T>>>(mut run: impl FnMut() -> 
     for before in 1..TRIES {
         match run().await {
             Err(error) if error.overtaken => {
+                if before == 1 {
+                    continue;
+                }
                 let mut byte = [0];
                 // Those who met once should not meet again; without randomness they only might.
                 let _ = getrandom::fill(&mut byte);
-                let pause = (PAUSE_MS << before) * u64::from(byte[0]) / 512;
+                let pause = (PAUSE_MS << before) * u64::from(byte[0]) / 1024;
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
             done => return done,

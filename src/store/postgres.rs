@@ -335,8 +335,8 @@ pub(super) fn meaning(error: &PgDatabaseError) -> Option<crate::error::Error> {
         // A lock was waited for in vain.
         "55P03" => Some(Error::busy()),
         "57014" => busy(sentence!("query-too-long")),
-        // Too many connections, out of memory and the like; or the connection is over.
-        code if code.starts_with("53") || ends_connection(code) => {
+        // Too many connections, out of memory and the like; a disk that fails; or the connection is over.
+        code if code.starts_with("53") || code.starts_with("58") || ends_connection(code) => {
             let message = error.message();
             outage::complain(|left_out| tracing::warn!(code, message, left_out, "the database refuses"));
             Some(Error::busy())

@@ -2,7 +2,7 @@
 
 use super::{Conn, on};
 use crate::error::Result;
-use crate::model::{Micros, ReportId, UserId};
+use crate::model::{Micros, ReportId, Text, UserId};
 
 /// A report to be kept.
 #[derive(Debug)]
@@ -12,11 +12,11 @@ pub struct NewReport<'a> {
     /// Of whom.
     pub subject: UserId,
     /// Why, in a word.
-    pub reason: &'a str,
+    pub reason: &'a Text,
     /// Why, at length.
-    pub text: &'a str,
+    pub text: &'a Text,
     /// The messages meant, JSON.
-    pub evidence: &'a str,
+    pub evidence: &'a Text,
     /// When.
     pub at: Micros,
 }

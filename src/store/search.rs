@@ -4,7 +4,7 @@ use super::messages::{MessageRow, messages_for_reader, render};
 use super::visible::is_readable;
 use super::{Conn, on, run, streams};
 use crate::error::Result;
-use crate::model::{ConversationId, Message, MessageId, UserId};
+use crate::model::{ConversationId, Message, MessageId, Text, UserId};
 
 /// Conversations of a reader that are named to the index; a reader with more is filtered after the index alone.
 const CONVERSATIONS_NAMED: usize = 500;
@@ -18,9 +18,9 @@ pub fn words(folded: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A folded text as Postgres indexes it: its words, and the name of its conversation as one more that no text has.
-pub(super) fn lexemes(folded: &str, conversation: ConversationId) -> String {
+pub(super) fn lexemes(folded: &str, conversation: ConversationId) -> Text {
     let words = words(folded).filter(|word| word.len() <= LEXEME_MAX).map(str::to_owned);
-    words.chain([place_word(conversation)]).collect::<Vec<_>>().join(" ")
+    Text::without_nul(words.chain([place_word(conversation)]).collect::<Vec<_>>().join(" "))
 }
 
 fn place_word(conversation: ConversationId) -> String {
@@ -28,7 +28,7 @@ fn place_word(conversation: ConversationId) -> String {
 }
 
 /// Puts the folded text of a message into the index.
-pub(super) async fn add(tx: &mut Conn, id: MessageId, folded: &str, conversation: ConversationId) -> Result<()> {
+pub(super) async fn add(tx: &mut Conn, id: MessageId, folded: &Text, conversation: ConversationId) -> Result<()> {
     const SQLITE: &str = "INSERT INTO message_search (rowid, folded, conversation) VALUES ($1, $2, $3)";
     const POSTGRES: &str =
         "INSERT INTO message_search (rowid, words) VALUES ($1, array_to_tsvector(string_to_array($2, ' ')))";
@@ -56,7 +56,7 @@ macro_rules! found_by {
 pub async fn find(
     conn: &mut Conn,
     reader: UserId,
-    words: &[String],
+    words: &[Text],
     conversation: Option<ConversationId>,
     before: Option<MessageId>,
     limit: usize,
@@ -79,7 +79,7 @@ pub async fn find(
 
 /// Every word quoted, so that nothing in it is an operator; narrowed to the reader's conversations inside the index.
 /// For the full-text index of Postgres or of SQLite.
-fn index_query(postgres: bool, words: &[String], conversations: &[ConversationId]) -> String {
+fn index_query(postgres: bool, words: &[Text], conversations: &[ConversationId]) -> Text {
     let quoted = |quote: char, word: &str| format!("{quote}{}{quote}", word.replace(quote, &format!("{quote}{quote}")));
     let all = |quote: char, and: &str| words.iter().map(|word| quoted(quote, word)).collect::<Vec<_>>().join(and);
     let (mut query, quote, and, or) = match postgres {
@@ -91,5 +91,5 @@ fn index_query(postgres: bool, words: &[String], conversations: &[ConversationId
         let names: Vec<String> = conversations.iter().map(|id| quoted(quote, &name(id))).collect();
         query.push_str(&format!("{and}{})", names.join(or)));
     }
-    query
+    Text::without_nul(query)
 }

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::{Conn, on, run};
 use crate::error::Result;
-use crate::model::{Micros, Session, SessionId, UserId};
+use crate::model::{Micros, Session, SessionId, Text, UserId};
 
 /// A session as its tokens are judged by it.
 #[derive(Debug, FromRow)]
@@ -39,11 +39,11 @@ pub struct NewSession<'a> {
     /// Whose.
     pub user: UserId,
     /// What the client calls itself.
-    pub label: &'a str,
+    pub label: &'a Text,
     /// Where it begins, as a digest.
-    pub origin: &'a str,
+    pub origin: &'a Text,
     /// Of the name of its refresh token.
-    pub refresh_hash: &'a str,
+    pub refresh_hash: &'a Text,
     /// When it ends by itself.
     pub expires_at: Micros,
 }
@@ -64,7 +64,7 @@ pub async fn insert(tx: &mut Conn, session: &NewSession<'_>, now: Micros) -> Res
 }
 
 /// Whether a session of the account of a name began there since a time; asked alike for a name that nobody has.
-pub async fn began_from(conn: &mut Conn, username_key: &str, origin: &str, since: Micros) -> Result<bool> {
+pub async fn began_from(conn: &mut Conn, username_key: &Text, origin: &Text, since: Micros) -> Result<bool> {
     const SQL: &str = "SELECT EXISTS (SELECT 1 FROM users u JOIN sessions s ON s.user_id = u.id \
         WHERE u.username_key = $1 AND s.origin = $2 AND s.created_at > $3)";
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(username_key).bind(origin).bind(since).fetch_one(c))?)
@@ -75,8 +75,8 @@ pub async fn began_from(conn: &mut Conn, username_key: &str, origin: &str, since
 pub async fn insert_foreign(
     tx: &mut Conn,
     user: UserId,
-    label: &str,
-    jti_hash: &str,
+    label: &Text,
+    jti_hash: &Text,
     now: Micros,
     expires_at: Micros,
 ) -> Result<Option<SessionId>> {
@@ -94,7 +94,7 @@ pub async fn insert_foreign(
 }
 
 /// The session of a token that the Django service signed, ended or not.
-pub async fn of_foreign(conn: &mut Conn, jti_hash: &str) -> Result<Option<SessionId>> {
+pub async fn of_foreign(conn: &mut Conn, jti_hash: &Text) -> Result<Option<SessionId>> {
     const SQL: &str = "SELECT id FROM sessions WHERE foreign_jti = $1";
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(jti_hash).fetch_optional(c))?)
 }
@@ -144,8 +144,8 @@ pub async fn touch(tx: &mut Conn, session: SessionId, now: Micros) -> Result<()>
 pub async fn rotate(
     tx: &mut Conn,
     session: SessionId,
-    refresh_hash: &str,
-    client: &str,
+    refresh_hash: &Text,
+    client: &Text,
     now: Micros,
     expires_at: Micros,
 ) -> Result<()> {

@@ -261,6 +261,13 @@ pub(super) fn meaning(error: &dyn DatabaseError) -> Option<Error> {
         5 | 6 => Some(Error::busy()),
         // Interrupted.
         9 => Some(Error::new(ErrorCode::Busy, sentence!("query-too-long"))),
+        // Out of memory, read only, a disk that fails, a file that is damaged, cannot be opened or is no database: the
+        // same for whatever is written.
+        7 | 8 | 10 | 11 | 14 | 26 => {
+            let message = error.message();
+            outage::complain(|left_out| tracing::error!(code, message, left_out, "the database cannot be used"));
+            Some(Error::busy())
+        }
         // Full.
         13 => {
             outage::complain(|left_out| tracing::error!(left_out, "the disk of the database is full"));

@@ -1,6 +1,7 @@
 //! The group commit of sends. While one transaction is in flight the next batch gathers; nothing waits for a timer.
 //!
-//! A bad send fails alone; a failing database fails the batch.
+//! A bad send fails alone. Where the database refuses a whole batch because of one row, the batch is split until that
+//! row's send is alone; only an outage fails the batch.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Purpose, Store, batch, retried};
+use super::{Purpose, Store, Tx, batch, retried};
 use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::model::{ConversationId, Message, MessageId, Micros, UserId};
+use crate::error::{Error, ErrorCode, Result};
+use crate::metrics;
+use crate::model::{ConversationId, Message, MessageId, Micros, Text, UserId};
 
 /// A message to be written.
 #[derive(Debug, Clone)]
@@ -24,15 +26,15 @@ pub struct NewMessage {
     /// Where to.
     pub conversation: ConversationId,
     /// What.
-    pub text: String,
+    pub text: Text,
     /// The name of a file of the author's that comes with it.
-    pub attachment: Option<String>,
+    pub attachment: Option<Text>,
     /// The `seq` it answers.
     pub reply_to: Option<i64>,
     /// The author's name for it.
-    pub client_key: Option<String>,
+    pub client_key: Option<Text>,
     /// The text as search sees it.
-    pub folded: String,
+    pub folded: Text,
     /// When.
     pub at: Micros,
 }
@@ -126,9 +128,33 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, most: Most, tol
         {
             waiting.push(job);
         }
-        broken.refuse(&mut waiting);
-        let (messages, answers) = split(&mut waiting);
-        let mut began = Some(began);
+        write_batch(&store, Some(began), waiting.drain(..).collect(), &mut broken, most.audience, &told).await;
+    }
+}
+
+/// Writes a batch, and answers each of its sends.
+///
+/// Where the database refuses it for the sake of a row, its halves are written one after the other, and so on until the
+/// guilty send is alone: it is refused, and all others are written in their order. What failed on the way has changed
+/// nothing.
+async fn write_batch(
+    store: &Store,
+    began: Option<Result<Tx>>,
+    batch: Vec<Job>,
+    broken: &mut Broken,
+    audience: usize,
+    told: &Told,
+) {
+    let mut began = began;
+    // The next part is the last of the list.
+    let mut parts = vec![batch];
+    while let Some(mut part) = parts.pop() {
+        // What came on a socket after a send that failed must not overtake it.
+        broken.refuse(&mut part);
+        if part.is_empty() {
+            continue;
+        }
+        let messages: Vec<&NewMessage> = part.iter().map(|job| &job.message).collect();
         let outcome = retried(|| {
             let began = began.take();
             async {
@@ -136,19 +162,30 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, most: Most, tol
                     Some(began) => began?,
                     None => store.begin(Purpose::Lane).await?,
                 };
-                batch::commit(tx, &messages, most.audience, Arc::clone(&told)).await
+                batch::commit(tx, &messages, audience, Arc::clone(told)).await
             }
         });
         match outcome.await {
-            Ok(outcomes) => answers.into_iter().zip(outcomes).for_each(|(answer, outcome)| drop(answer.send(outcome))),
+            Ok(outcomes) => part.into_iter().zip(outcomes).for_each(|(job, outcome)| drop(job.answer.send(outcome))),
+            Err(error) if part.len() > 1 && blames_a_row(&error) => {
+                metrics::batch_split();
+                let second = part.split_off(part.len() / 2);
+                parts.extend([second, part]);
+            }
             Err(error) => {
                 broken.add(&messages);
                 // Not to be run again from outside: it would come behind what was sent after it.
                 let error = Error { overtaken: false, ..error };
-                answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone()))));
+                part.into_iter().for_each(|job| drop(job.answer.send(Err(error.clone()))));
             }
         }
     }
+}
+
+/// Whether a batch failed for something that is in it: a fault, or a row that others are faster with each time. A
+/// database that cannot be reached, is busy, full or too slow would refuse the halves as well.
+fn blames_a_row(error: &Error) -> bool {
+    error.code == ErrorCode::Internal || error.overtaken
 }
 
 /// Sockets on which a send failed. What a client sent after it, before it knew, must not overtake it; so nothing more is
@@ -157,7 +194,7 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, most: Most, tol
 struct Broken(HashMap<u64, Instant>);
 
 impl Broken {
-    fn add(&mut self, failed: &[NewMessage]) {
+    fn add(&mut self, failed: &[&NewMessage]) {
         self.0.retain(|_, since| since.elapsed() < BROKEN_FOR);
         self.0.extend(failed.iter().filter_map(|message| Some((message.socket?, Instant::now()))));
     }
@@ -172,8 +209,4 @@ impl Broken {
             let _ = job.answer.send(Err(Error::busy()));
         }
     }
-}
-
-fn split(batch: &mut Vec<Job>) -> (Vec<NewMessage>, Vec<oneshot::Sender<Result<Placed>>>) {
-    batch.drain(..).map(|job| (job.message, job.answer)).unzip()
 }

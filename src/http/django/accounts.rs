@@ -8,6 +8,7 @@ use super::Call;
 use super::answers::{Answer, FieldErrors, Refusal, done, json};
 use super::form::{Field, Form};
 use crate::error::{Error, ErrorCode};
+use crate::model::Text;
 use crate::ops;
 use crate::ops::accounts::Register;
 use crate::ops::presence;
@@ -115,10 +116,10 @@ pub(super) async fn refresh(call: Call) -> Answer {
 /// What is answered.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Registered {
-    username: String,
-    email: String,
-    first_name: String,
-    last_name: String,
+    username: Text,
+    email: Text,
+    first_name: Text,
+    last_name: Text,
 }
 
 pub(super) async fn register(call: Call) -> Answer {

@@ -9,6 +9,7 @@ use super::answers::FieldErrors;
 use super::body::{Body, python_type};
 use crate::catalogue::Sentence;
 use crate::error::Result as Judged;
+use crate::model::{HoldsNul, Text};
 use crate::sentence;
 
 /// A field of a request.
@@ -43,11 +44,11 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 enum Told {
     Null,
-    Text(String),
+    Text(Text),
     Integer(i64),
     Number(f64),
     Boolean(bool),
-    Texts(Vec<String>),
+    Texts(Vec<Text>),
 }
 
 impl Field {
@@ -214,7 +215,7 @@ impl Form {
     }
 
     /// The text of a field.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &str) -> Option<Text> {
         match self.told.remove(name) {
             Some(Told::Text(text)) => Some(text),
             _ => None,
@@ -222,7 +223,7 @@ impl Form {
     }
 
     /// The text of a field, empty where it was not named or is wrong.
-    pub(super) fn text_or_empty(&mut self, name: &str) -> String {
+    pub(super) fn text_or_empty(&mut self, name: &str) -> Text {
         self.text(name).unwrap_or_default()
     }
 
@@ -251,7 +252,7 @@ impl Form {
     }
 
     /// The list of a field.
-    pub(super) fn texts(&mut self, name: &str) -> Option<Vec<String>> {
+    pub(super) fn texts(&mut self, name: &str) -> Option<Vec<Text>> {
         match self.told.remove(name) {
             Some(Told::Texts(texts)) => Some(texts),
             _ => None,
@@ -328,11 +329,11 @@ impl Field {
             Kind::Integer => integer(value).map(Told::Integer).ok_or_else(|| sentence!("no-integer").into()),
             Kind::Number => number(value).map(Told::Number).ok_or_else(|| sentence!("no-number").into()),
             Kind::Boolean => boolean(value).map(Told::Boolean).ok_or_else(|| sentence!("no-boolean").into()),
-            Kind::Date => date(value).map(Told::Text).ok_or_else(|| sentence!("no-date").into()),
+            Kind::Date => date(value).map(Text::without_nul).map(Told::Text).ok_or_else(|| sentence!("no-date").into()),
             Kind::Choice(words) => {
                 let told = text_of(value).unwrap_or_else(|| value.to_string());
                 match words.contains(&told.as_str()) {
-                    true => Ok(Told::Text(told)),
+                    true => Ok(Told::Text(Text::without_nul(told))),
                     false => Err(sentence!("no-choice", told = told).into()),
                 }
             }
@@ -354,23 +355,23 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-fn judge_text(text: String, max: usize, blank: bool, fits: Option<fn(&str) -> Judged<()>>) -> Result<String, Fault> {
+fn judge_text(text: String, max: usize, blank: bool, fits: Option<fn(&str) -> Judged<()>>) -> Result<Text, Fault> {
     if text.is_empty() {
-        return if blank { Ok(text) } else { Err(sentence!("blank").into()) };
+        return if blank { Ok(Text::default()) } else { Err(sentence!("blank").into()) };
     }
     let mut wrong = Vec::new();
     if text.chars().count() > max {
         wrong.push(sentence!("at-most", max = max, unit = "characters"));
     }
-    if text.contains('\0') {
-        wrong.push(sentence!("nul"));
+    match Text::new(text) {
+        Err(HoldsNul) => wrong.push(sentence!("nul")),
+        Ok(text) if wrong.is_empty() => match fits.map(|fits| fits(&text)) {
+            Some(Err(error)) => wrong.push(error.message),
+            _ => return Ok(text),
+        },
+        Ok(_) => {}
     }
-    if wrong.is_empty()
-        && let Some(Err(error)) = fits.map(|fits| fits(&text))
-    {
-        wrong.push(error.message);
-    }
-    if wrong.is_empty() { Ok(text) } else { Err(Fault::Whole(wrong)) }
+    Err(Fault::Whole(wrong))
 }
 
 fn judge_texts(items: &[&Value], max: usize) -> Result<Told, Fault> {

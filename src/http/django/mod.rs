@@ -35,7 +35,7 @@ use crate::app::App;
 use crate::catalogue::Language;
 use crate::error::{Error, ErrorCode};
 use crate::media::Wanted;
-use crate::model::{Actor, Attachment};
+use crate::model::{Actor, Attachment, Text};
 use crate::ops::{self, files, sessions};
 use crate::sentence;
 use answers::{Answer, FieldErrors, Refusal, Said, json};
@@ -196,10 +196,10 @@ impl Call {
     }
 
     /// The file that came under a name, taken in. A refusal is told under that name.
-    async fn file(&self, name: &str, wanted: Wanted) -> Result<Option<String>, Refusal> {
+    async fn file(&self, name: &str, wanted: Wanted) -> Result<Option<Text>, Refusal> {
         let Some(file) = self.body.file(name) else { return Ok(None) };
         match file.taken(&self.app, self.actor()?, wanted).await {
-            Ok(taken) => Ok(Some(taken.id.clone())),
+            Ok(taken) => Ok(Some(Text::without_nul(&taken.id))),
             Err(error) if error.field.is_some() => {
                 let not_shown = matches!(error.message.name(), "picture-expected" | "picture-broken");
                 let message = if not_shown { sentence!("no-picture") } else { error.message };

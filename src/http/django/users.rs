@@ -9,7 +9,7 @@ use super::form::{Field, Form};
 use super::shapes::{UserFull, UserPlaced};
 use crate::error::Error;
 use crate::media::Wanted;
-use crate::model::{Actor, UserId};
+use crate::model::{Actor, Text, UserId};
 use crate::ops::accounts::{self, INTEREST_MAX, PHONE_MAX};
 use crate::ops::presence;
 use crate::protocol::commands::{Place, ProfileGet, ProfileUpdate};
@@ -51,7 +51,7 @@ pub(super) async fn update(call: Call) -> Answer {
     let mut form = call.form();
     form.check()?;
     let place = placed(&call, actor, &form).await?;
-    let birth_date = if form.is_null("date_of_birth") { Some(String::new()) } else { form.text("date_of_birth") };
+    let birth_date = if form.is_null("date_of_birth") { Some(Text::default()) } else { form.text("date_of_birth") };
     let change = ProfileUpdate {
         username: form.text("username"),
         email: form.text("email"),
@@ -73,12 +73,13 @@ pub(super) async fn update(call: Call) -> Answer {
 }
 
 /// The caller's pictures, where the picture is named: one takes the place of the first, and null takes all away.
-async fn pictures(call: &Call, actor: Actor, form: &Form) -> Result<Option<Vec<String>>, Refusal> {
+async fn pictures(call: &Call, actor: Actor, form: &Form) -> Result<Option<Vec<Text>>, Refusal> {
     if form.is_null("profile_picture") {
         return Ok(Some(Vec::new()));
     }
     let Some(picture) = call.file("profile_picture", Wanted::Image).await? else { return Ok(None) };
-    let before = accounts::me(&call.app, actor).await?.pictures.into_iter().skip(1).map(|picture| picture.id);
+    let before =
+        accounts::me(&call.app, actor).await?.pictures.into_iter().skip(1).map(|picture| Text::without_nul(picture.id));
     Ok(Some(std::iter::once(picture).chain(before).collect()))
 }
 

@@ -26,7 +26,7 @@ use crate::catalogue::Language;
 use crate::error::{Error, ErrorBody, ErrorCode, Result};
 use crate::media::links::Link;
 use crate::media::{Size, Wanted};
-use crate::model::{Actor, UserId};
+use crate::model::{Actor, Text, UserId};
 use crate::ops::files::{self, Begun, Coming, Shown};
 use crate::ops::sessions;
 use crate::sentence;
@@ -105,6 +105,7 @@ where
     let actor = sender(app, &headers).await?;
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     let name = headers::asked_in(&query, "name").or_else(|| headers::file_name(&headers));
+    let client_key = Text::new(client_key).map_err(|_| Error::field("client_key", sentence!("control-characters")))?;
     let coming = Coming { client_key: Some(client_key), name, bytes: length };
     let ticket = match files::begin(app, actor, &coming).await {
         Ok(Begun::Now(ticket)) => ticket,

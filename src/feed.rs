@@ -260,7 +260,8 @@ pub async fn pull(
 /// personal stream, so that a change which was seen meanwhile counts: either the sockets follow no longer, or the next
 /// page is not refused.
 async fn refused(store: &Store, hub: &Hub, user: UserId, conversation: ConversationId) -> Result<()> {
-    let (seq, is_member) = streams::is_member(&mut store.read(Purpose::Session(user)).await?, user, conversation).await?;
+    let (seq, is_member) =
+        streams::is_member(&mut store.read(Purpose::Session(user)).await?, user, conversation).await?;
     hub.membership(&Membership { user, seq, conversation, is_member }, Origin::State, &mut Rung::default());
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use duet::config::Config;
 use duet::error::ErrorCode;
-use duet::model::UserId;
+use duet::model::{Text, UserId};
 use duet::store::{Purpose, Store, Tx, Use, accounts};
 use serde_json::json;
 use sqlx::postgres::PgConnection;
@@ -151,13 +151,14 @@ async fn nodes_that_start_at_once_on_an_empty_database_agree() {
 
 /// Something that a transaction writes.
 async fn add_user(tx: &mut Tx, name: &str) -> duet::error::Result<Option<UserId>> {
+    let (name, none) = (&Text::without_nul(name), &Text::default());
     let user = accounts::NewUser {
         username: name,
         username_key: name,
-        password_hash: "",
-        email: "",
-        first_name: "",
-        last_name: "",
+        password_hash: none,
+        email: none,
+        first_name: none,
+        last_name: none,
     };
     accounts::insert(tx, &user, 0).await
 }

@@ -363,7 +363,8 @@ pub async fn shown(app: &App, link: &Link<'_>, signature: &str) -> Result<Shown>
     if !is_name(link.name) || !app.media.links.judge(link, signature, now) {
         return Err(none());
     }
-    let found = files::readable(&mut app.store.read(link.reader).await?, link.reader, &[&Text::without_nul(link.name)]).await?;
+    let found =
+        files::readable(&mut app.store.read(link.reader).await?, link.reader, &[&Text::without_nul(link.name)]).await?;
     let kept = found.into_iter().next().ok_or_else(none)?;
     let tag = format!("{}-{}", kept.hash, link.size.name());
     Ok(Shown { attachment: kept.attachment, size: link.size, tag, left_s: link.until - now / SECOND })

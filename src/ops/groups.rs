@@ -165,7 +165,9 @@ pub async fn add(app: &App, actor: Actor, input: MemberAdd) -> Result<Changed> {
     conversations::count_members(&mut tx, conversation).await?;
     let mut notices = own::gained(app, &mut tx, &newcomers, conversation).await?;
     let added: Vec<Option<UserId>> = newcomers.into_iter().map(Some).collect();
-    notices.extend(changes(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, &Text::default(), &added).await?);
+    notices.extend(
+        changes(app, &mut tx, conversation, actor.user, MessageKind::MemberAdded, &Text::default(), &added).await?,
+    );
     commit(app, tx, conversation, notices).await
 }
 

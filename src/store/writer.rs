@@ -128,7 +128,7 @@ async fn write(store: Arc<Store>, mut jobs: mpsc::Receiver<Job>, most: Most, tol
         {
             waiting.push(job);
         }
-        write_batch(&store, Some(began), waiting.drain(..).collect(), &mut broken, most.audience, &told).await;
+        write_batch(&store, Some(began), std::mem::take(&mut waiting), &mut broken, most.audience, &told).await;
     }
 }
 

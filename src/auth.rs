@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm as Argon2Kind, Argon2, Params, PasswordHash, Version};
+use data_encoding::HEXLOWER;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,6 +21,7 @@ use crate::sentence;
 
 mod foreign;
 mod old;
+mod provider;
 mod secret;
 
 pub use foreign::{Kept, kept};
@@ -140,14 +142,17 @@ impl Auth {
     /// # Errors
     /// A sentence that says what to do.
     pub fn open(config: &Config) -> std::result::Result<Auth, String> {
+        provider::install()?;
         let key = secret::settle(config)?;
-        let mut verifying = vec![DecodingKey::from_secret(key.as_bytes())];
+        let (signing, verify) = keys(&key)?;
+        let mut verifying = vec![verify];
         let mut former = None;
         let previous = config.previous_secret.expose();
         if !previous.is_empty() {
             secret::judge(previous, "previous_secret")?;
-            verifying.push(DecodingKey::from_secret(previous.as_bytes()));
-            former = Some(EncodingKey::from_secret(previous.as_bytes()));
+            let (sign, verify) = keys(previous)?;
+            verifying.push(verify);
+            former = Some(sign);
         }
         let mut validation = Validation::new(Algorithm::HS256);
         // Times are judged by the server's clock, below; the library would read its own.
@@ -156,7 +161,7 @@ impl Auth {
         let params = Params::new(config.argon2_memory_kib, config.argon2_passes, 1, None)
             .map_err(|cause| format!("argon2_memory_kib and argon2_passes cannot be used: {cause}"))?;
         Ok(Auth {
-            signing: EncodingKey::from_secret(key.as_bytes()),
+            signing,
             former,
             verifying,
             old: None,
@@ -259,7 +264,7 @@ impl Auth {
 
     fn keyed_digest(&self, message: &str) -> Result<String> {
         let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &self.signing, Algorithm::HS256);
-        Ok(hex(&Sha256::digest(mac.map_err(Error::internal)?)[..16]))
+        Ok(HEXLOWER.encode(&Sha256::digest(mac.map_err(Error::internal)?)[..16]))
     }
 
     /// Judges a new password: length, and that it is not one that anybody would try first.
@@ -319,6 +324,12 @@ impl fmt::Debug for Auth {
     }
 }
 
+/// A secret as what signs and what verifies.
+fn keys(secret: &str) -> std::result::Result<(EncodingKey, DecodingKey), String> {
+    let (sign, verify) = (EncodingKey::from_secret(secret.as_bytes()), DecodingKey::from_secret(secret.as_bytes()));
+    Ok((sign.map_err(|cause| cause.to_string())?, verify.map_err(|cause| cause.to_string())?))
+}
+
 fn hash(argon2: &Argon2<'_>, password: &str) -> std::result::Result<String, argon2::password_hash::Error> {
     Ok(argon2.hash_password(password.as_bytes())?.to_string())
 }
@@ -337,16 +348,12 @@ fn is_common(password: &str, username: &str) -> bool {
 pub fn new_jti() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    Ok(hex(&bytes))
+    Ok(HEXLOWER.encode(&bytes))
 }
 
 /// SHA-256 in hexadecimal digits. What is kept of a refresh token, so that the database does not hold one.
 pub fn digest(text: &str) -> Text {
-    Text::without_nul(hex(&Sha256::digest(text)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Text::without_nul(HEXLOWER.encode(&Sha256::digest(text)))
 }
 
 fn as_text<S: Serializer>(id: &i64, serializer: S) -> std::result::Result<S::Ok, S::Error> {

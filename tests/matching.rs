@@ -220,7 +220,7 @@ async fn candidates_fit_both_ways_and_the_nearest_come_first() {
     const VERSAILLES: (f64, f64) = (48.8049, 2.1204);
     const LONDON: (f64, f64) = (51.5074, -0.1278);
     let server = Server::start(&[]).await;
-    let year = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year();
+    let year = jiff::tz::Offset::UTC.to_datetime(jiff::Timestamp::now()).year();
     let born = |age: i16| i64::from(year - age - 1);
     let mut ann = seeker(&server, "ann", born(30), "woman", &["man", "woman"], Some(PARIS)).await;
     let mut bob = seeker(&server, "bob", born(35), "man", &["woman"], Some(PARIS)).await;

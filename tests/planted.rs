@@ -13,7 +13,7 @@ mod memberships;
 mod support;
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use support::checker::Verdict;
 use support::flood::{Cast, Flood, Plan, cast};

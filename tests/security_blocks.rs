@@ -5,7 +5,7 @@
 mod support;
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use support::{Client, Server};
 use tokio::task::JoinSet;

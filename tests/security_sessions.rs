@@ -44,7 +44,7 @@ fn claims(token: &str) -> Value {
 }
 
 fn signed(header: &Header, claims: &Value, key: &str) -> String {
-    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(key.as_bytes())).expect("signed")
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(key.as_bytes()).expect("a key")).expect("signed")
 }
 
 #[tokio::test]

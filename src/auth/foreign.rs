@@ -6,11 +6,9 @@
 //! would let anybody keep all hashing threads busy; the limits on failed logins bound what can be measured. What has no
 //! password, or one that cannot be read, takes the path and the time of a name that nobody has.
 
-use base64ct::{Base64, Encoding};
+use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-
-use super::hex;
 
 /// Most rounds of PBKDF2: a few seconds of a core. An import could hold any number.
 const ROUNDS_MAX: u32 = 10_000_000;
@@ -66,7 +64,7 @@ impl<'a> Foreign<'a> {
         match (form, parts.as_slice()) {
             ("pbkdf2_sha256" | "pbkdf2_sha1", [rounds, salt, hash]) => {
                 let rounds = rounds.parse().ok().filter(|rounds| (1..=ROUNDS_MAX).contains(rounds))?;
-                let (with_sha1, hash) = (form == "pbkdf2_sha1", Base64::decode_vec(hash).ok()?);
+                let (with_sha1, hash) = (form == "pbkdf2_sha1", BASE64.decode(hash.as_bytes()).ok()?);
                 (hash.len() == if with_sha1 { 20 } else { 32 }).then_some(Foreign::Pbkdf2 {
                     with_sha1,
                     rounds,
@@ -89,7 +87,7 @@ impl<'a> Foreign<'a> {
                     && p <= PASSES_MAX
                     && n.checked_mul(u64::from(r)).is_some_and(|blocks| blocks / 8 <= MEMORY_MAX_KIB);
                 let params = scrypt::Params::new(n.trailing_zeros() as u8, r, p).ok().filter(|_| affordable)?;
-                let hash = Base64::decode_vec(hash).ok().filter(|hash| hash.len() == 64)?;
+                let hash = BASE64.decode(hash.as_bytes()).ok().filter(|hash| hash.len() == 64)?;
                 Some(Foreign::Scrypt { params, salt, hash })
             }
             _ => None,
@@ -116,7 +114,7 @@ impl<'a> Foreign<'a> {
                 // What it costs stands in the form itself.
                 argon2::Argon2::default().verify_password(password, phc.as_str()).is_ok()
             }
-            Foreign::Bcrypt(form) => bcrypt::verify(hex(&Sha256::digest(password)), form).unwrap_or(false),
+            Foreign::Bcrypt(form) => bcrypt::verify(HEXLOWER.encode(&Sha256::digest(password)), form).unwrap_or(false),
             Foreign::Scrypt { params, salt, hash } => {
                 let mut made = [0; 64];
                 let done = scrypt::scrypt(password, salt.as_bytes(), params, &mut made);

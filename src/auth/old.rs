@@ -51,7 +51,7 @@ impl OldKey {
         if self.until <= now {
             return None;
         }
-        let key = DecodingKey::from_secret(self.key.expose().as_bytes());
+        let key = DecodingKey::from_secret(self.key.expose().as_bytes()).ok()?;
         let claims = match jsonwebtoken::decode::<OldClaims>(token, &key, validation) {
             Ok(data) if data.header == Header::new(Algorithm::HS256) => data.claims,
             Err(cause) if matches!(cause.kind(), ErrorKind::InvalidSignature) => return None,

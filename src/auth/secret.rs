@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::config::{Config, SECRET_MIN};
+use data_encoding::HEXLOWER;
 
-use super::hex;
+use crate::config::{Config, SECRET_MIN};
 
 /// Parts of keys that stand in tutorials and templates, so that anybody can sign with them.
 const KNOWN: &[&str] = &[
@@ -88,7 +88,7 @@ fn read(path: &Path) -> Result<Option<String>, String> {
 fn create(path: &Path) -> Result<String, String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|cause| format!("no random numbers from the system: {cause}"))?;
-    let key = hex(&bytes);
+    let key = HEXLOWER.encode(&bytes);
     let beside = path.with_extension(format!("new-{}", std::process::id()));
     let cannot = |cause: std::io::Error| {
         format!("cannot write {}: {cause}; make its directory writable, or give the key as DUET_SECRET", path.display())

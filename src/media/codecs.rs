@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use image::codecs::jpeg::JpegEncoder;
 use image::metadata::Orientation;
 use image_webp::WebPDecoder;
@@ -14,7 +15,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::gate::{failed, hexadecimal};
+use super::gate::failed;
 use super::header::{Format, Header};
 use super::pixels::{Opaque, Pixels, Seen};
 use super::{Refused, Size, Stored};
@@ -154,7 +155,7 @@ impl Writing {
     /// Done: what was stored, and its digest.
     pub(super) fn end(mut self) -> Result<(Stored, String), Refused> {
         self.file.flush().map_err(failed)?;
-        let hash = hexadecimal(&self.digest.finalize());
+        let hash = HEXLOWER.encode(&self.digest.finalize());
         Ok((Stored { size: self.size, path: self.path, bytes: self.bytes }, hash))
     }
 

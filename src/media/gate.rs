@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -147,17 +148,13 @@ fn make(upload: &Path, into: &Path, found: &Found, limits: &Limits) -> Result<Ta
         duration_ms,
         placeholder: None,
         sizes: vec![Stored { size: Size::Whole, path: upload.to_owned(), bytes }],
-        hash: hexadecimal(&digest.finalize()),
+        hash: HEXLOWER.encode(&digest.finalize()),
     })
 }
 
 /// Reading an upload, or writing what is kept of it, failed.
 pub(super) fn failed(cause: io::Error) -> Refused {
     Refused::Failed(cause.to_string())
-}
-
-pub(super) fn hexadecimal(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

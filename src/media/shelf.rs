@@ -17,6 +17,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{
     BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
 };
+use percent_encoding::percent_decode_str;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
@@ -247,6 +248,7 @@ fn in_bucket(url: &Url) -> std::result::Result<Arc<dyn ObjectStore>, String> {
     let mut builder = AmazonS3Builder::new().with_client_options(options).with_retry(retry);
     builder = builder.with_bucket_name(bucket).with_region("us-east-1");
     if let Some(secret) = url.password() {
+        let decoded = |part| percent_decode_str(part).decode_utf8().map_err(|_| "the key is not UTF-8".to_owned());
         builder = builder.with_access_key_id(decoded(url.username())?).with_secret_access_key(decoded(secret)?);
     }
     for (name, value) in url.query_pairs() {
@@ -267,13 +269,6 @@ async fn part(file: &mut File) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(PART);
     file.take(PART as u64).read_to_end(&mut bytes).await.map_err(cannot_read)?;
     Ok(bytes)
-}
-
-/// The text that stands for it in a URL.
-fn decoded(text: &str) -> std::result::Result<String, String> {
-    let whole = format!("x={}", text.replace('+', "%2B"));
-    let found = url::form_urlencoded::parse(whole.as_bytes()).next().map(|(_, value)| value.into_owned());
-    found.ok_or_else(|| "the key cannot be read".to_owned())
 }
 
 fn failed(cause: object_store::Error) -> Error {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use data_encoding::BASE64URL_NOPAD;
 use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
 use tokio::time::timeout;
 
@@ -254,7 +254,7 @@ pub fn ready(taken: Taken) -> Ready {
 pub fn new_name() -> Result<Text> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Error::internal)?;
-    Ok(Text::without_nul(Base64UrlUnpadded::encode_string(&bytes)))
+    Ok(Text::without_nul(BASE64URL_NOPAD.encode(&bytes)))
 }
 
 /// Whether this could be the name of a file.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::FromRow;
@@ -364,7 +365,7 @@ fn content_hash(message: &NewMessage) -> String {
         hash.update([0]);
         hash.update(file.as_bytes());
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize()[..16])
 }
 
 async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i64), MessageId>> {

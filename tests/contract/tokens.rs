@@ -22,7 +22,7 @@ fn claims(token: &str) -> Value {
 }
 
 fn signed(claims: &Value) -> String {
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let key = EncodingKey::from_secret(SECRET.as_bytes()).expect("a key");
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).expect("signed")
 }
 

@@ -65,9 +65,8 @@ const BOUNDARY: &str = "between-the-parts-of-a-story";
 
 /// Media type and body of a form.
 pub fn form(fields: &[(&str, &str)]) -> (String, String) {
-    let pairs: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
-    ("application/x-www-form-urlencoded".to_owned(), pairs.join("&"))
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    ("application/x-www-form-urlencoded".to_owned(), body)
 }
 
 /// Media type and body of a form in parts.
@@ -81,15 +80,6 @@ pub fn multipart(parts: &[Part<'_>]) -> (String, Vec<u8>) {
     }
     body.extend(format!("--{BOUNDARY}--\r\n").into_bytes());
     (format!("multipart/form-data; boundary={BOUNDARY}"), body)
-}
-
-fn escaped(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b' ' => "+".to_owned(),
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 async fn exchange(server: SocketAddr, request: &[u8]) -> Response {

@@ -138,19 +138,10 @@ impl Call {
         let mut pairs: Vec<(String, String)> = kept.chain(new).collect();
         // DRF sorts nothing, but the same question should have the same links.
         pairs.sort();
-        let escape = |text: &str| -> String {
-            text.bytes()
-                .map(|byte| match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-                    other => format!("%{other:02X}"),
-                })
-                .collect()
-        };
-        let query: Vec<String> =
-            pairs.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
         match query.is_empty() {
             true => self.url(&self.path),
-            false => format!("{}?{}", self.url(&self.path), query.join("&")),
+            false => format!("{}?{query}", self.url(&self.path)),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What headers and queries say of files: names, ranges, tags.
 
-use std::fmt::Write;
 use std::ops::Range;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use warp::http::header::{CONTENT_DISPOSITION, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE};
 
 use crate::model::{Attachment, FileKind};
+
+/// What is escaped in a name: all but letters, digits and three signs that stand for themselves everywhere.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// The last value of a name in a query.
 pub(super) fn asked_in(query: &str, name: &str) -> Option<String> {
@@ -15,9 +18,7 @@ pub(super) fn asked_in(query: &str, name: &str) -> Option<String> {
 
 /// A part of a path, or of a header, without its percent signs.
 pub(super) fn decoded(text: &str) -> String {
-    let pair = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
-    let found = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
-    found.unwrap_or_default()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// The name of a file by `Content-Disposition` (RFC 6266); the extended one first.
@@ -57,13 +58,8 @@ pub(super) fn disposition(file: &Attachment, content_type: &str) -> String {
         .chars()
         .map(|char| if char.is_ascii_alphanumeric() || " -_.()".contains(char) { char } else { '_' })
         .collect();
-    let mut told = format!("{way}; filename=\"{plain}\"; filename*=UTF-8''");
-    for byte in name.bytes() {
-        let is_plain = byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        // Writing into a string does not fail.
-        let _ = if is_plain { write!(told, "{}", char::from(byte)) } else { write!(told, "%{byte:02X}") };
-    }
-    told
+    let exact = utf8_percent_encode(&name, ESCAPED);
+    format!("{way}; filename=\"{plain}\"; filename*=UTF-8''{exact}")
 }
 
 /// Whether a client has these bytes already.

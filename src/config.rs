@@ -276,7 +276,7 @@ settings! {
     sweep_ms: u64 = "750", "milliseconds";
     /// How long what was told may be under way before a sweep takes it as lost; none is waited while a node is deaf.
     sweep_grace_ms: u64 = "500", "milliseconds";
-    /// How far back a sweep looks again: longer than a transaction may last.
+    /// How far back a sweep looks again after Postgres was started again: longer than a transaction may last.
     sweep_overlap_ms: u64 = "10000", "milliseconds";
     /// How long changes are kept for the sweeps of the nodes; a node that was away for longer sends its sockets to resume.
     changes_kept_ms: u64 = "600000", "milliseconds";

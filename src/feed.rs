@@ -1,6 +1,7 @@
 //! What keeps sockets and database in agreement: bringing notices to the hub, starting a socket, resume, and the pages
 //! that a socket which is behind pulls.
 
+pub mod audit;
 pub mod sessions;
 pub mod sweep;
 
@@ -24,7 +25,11 @@ use crate::protocol::events::{ConversationPage, MessageHidden, Personal, Persona
 use crate::protocol::replies::{ResetReason, Resumed};
 use crate::store::{Purpose, Store, messages, streams};
 
-/// Which rows of the table of changes were told here already; kept for as long as a sweep may come upon them again.
+/// How long it is kept that a row of the table of changes was told. The sweep comes upon it within a second; after so
+/// long, what it finds is read once more.
+const HEARD_KEPT: Duration = Duration::from_secs(60);
+
+/// Which rows of the table of changes were told here and not yet found by the sweep.
 #[derive(Debug)]
 struct Heard {
     now: HashSet<i64>,
@@ -78,19 +83,25 @@ impl Feed {
         new
     }
 
-    /// Notes that a row of the table of changes was told here. Answers whether it had not been.
-    fn hear(&self, change: i64) -> bool {
+    /// Notes that a row of the table of changes was told here.
+    fn hear(&self, change: i64) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        !heard.before.contains(&change) && heard.now.insert(change)
-    }
-
-    /// Forgets what no sweep comes upon any more.
-    fn forget(&self, overlap: Duration) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.turned.elapsed() > overlap * 2 {
+        if heard.turned.elapsed() > HEARD_KEPT {
             heard.before = std::mem::take(&mut heard.now);
             heard.turned = Instant::now();
         }
+        heard.now.insert(change);
+    }
+
+    /// The sweep found a row of the table of changes. Answers whether it had been told here.
+    fn found(&self, change: i64) -> bool {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.now.remove(&change) || heard.before.remove(&change)
+    }
+
+    /// The database answered a sweep.
+    fn answered(&self) {
+        self.swept_ms.store(self.begun.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// How long ago the database last answered a sweep.
@@ -159,7 +170,9 @@ pub async fn give_up(hub: Arc<Hub>) {
 pub async fn start(store: &Store, hub: &Hub, socket: &Arc<Socket>) -> Result<i64> {
     let user = socket.actor.user;
     let mut conn = store.read(Purpose::Session(user)).await?;
-    let (as_of, conversations) = streams::memberships(&mut conn, user).await?;
+    let memberships = streams::memberships(&mut conn, &[user]).await?.pop().ok_or_else(|| Error::not_found("user"))?;
+    let as_of = memberships.as_of;
+    let conversations: Vec<ConversationId> = memberships.heads.iter().map(|head| head.conversation).collect();
     planted::pause_at("hello").await;
     if hub.start(socket, as_of, &conversations) {
         // Read after registering: an event that is not in these heads reaches the socket by itself.

@@ -366,6 +366,33 @@ impl Hub {
         personal.flat_map(|entry| entry.sockets.iter().map(|socket| socket.actor).collect::<Vec<_>>()).collect()
     }
 
+    /// Who has the sockets of a user here.
+    pub fn actors_of(&self, user: UserId) -> Vec<Actor> {
+        self.sockets_of(user).iter().map(|socket| socket.actor).collect()
+    }
+
+    /// Who has the sockets after a number, ascending: at most `most`, and none more once they together follow more than
+    /// so many conversations.
+    pub fn page(&self, after: u64, most: usize, conversations: usize) -> Vec<Actor> {
+        let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));
+        let mut later: Vec<Arc<Socket>> = personal
+            .flat_map(|entry| entry.sockets.iter().filter(|socket| socket.id > after).cloned().collect::<Vec<_>>())
+            .collect();
+        later.sort_unstable_by_key(|socket| socket.id);
+        let mut following = 0;
+        let fits = later.iter().take(most).take_while(|socket| {
+            let before = following;
+            following += socket.lock().following.len();
+            before <= conversations
+        });
+        fits.map(|socket| socket.actor).collect()
+    }
+
+    /// Whether a stream that is followed here moved further than its sockets were told.
+    pub fn lacks(&self, stream: Stream, seq: i64) -> bool {
+        self.streams.get(&stream).is_some_and(|followers| followers.delivered.is_some_and(|delivered| delivered < seq))
+    }
+
     /// How many sockets are here.
     pub fn socket_count(&self) -> usize {
         let personal = self.streams.iter().filter(|entry| matches!(entry.key(), Stream::Personal(_)));

@@ -49,14 +49,17 @@ pub async fn run(
     let draining = CancellationToken::new();
     http::operator::start(&app, &draining)?;
     let (feed, store) = (&app.feed, &app.store);
+    let swept = if store.is_shared() { Some(feed::sweep::begin(store).await?) } else { None };
     // Ended with the server, by being dropped.
     let mut watching = JoinSet::new();
     watching.spawn(feed::sessions::pulse(Arc::clone(&app.hub), Arc::clone(store)));
     watching.spawn(feed::give_up(Arc::clone(&app.hub)));
-    if store.is_shared() {
-        watching.spawn(feed::sweep::run(Arc::clone(feed), Arc::clone(store), app.config.clone()));
-    } else {
-        watching.spawn(feed::sessions::watch(Arc::clone(&app.hub), Arc::clone(store)));
+    watching.spawn(feed::audit::run(Arc::clone(&app.hub), Arc::clone(store)));
+    match swept {
+        Some(begin) => {
+            drop(watching.spawn(feed::sweep::run(Arc::clone(feed), Arc::clone(store), app.config.clone(), begin)))
+        }
+        None => drop(watching.spawn(feed::sessions::watch(Arc::clone(&app.hub), Arc::clone(store)))),
     }
     watching.spawn(ops::presence::tell_gone(Arc::clone(&app)));
     watching.spawn(ops::collect::run(Arc::clone(&app)));

@@ -26,6 +26,8 @@ pub enum Fault {
     UnheardMemberships,
     /// The database refuses the row of a message whose text asks for it.
     RowRefused,
+    /// Sessions that another process ended are not looked for, neither by the sweep nor in the file.
+    UnseenSessionEnds,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -44,6 +46,7 @@ impl Fault {
             "no_rollback_guard" => Fault::NoRollbackGuard,
             "unheard_memberships" => Fault::UnheardMemberships,
             "row_refused" => Fault::RowRefused,
+            "unseen_session_ends" => Fault::UnseenSessionEnds,
             _ => return None,
         })
     }

@@ -9,6 +9,8 @@
 
 #[path = "planted/memberships.rs"]
 mod memberships;
+#[path = "planted/sessions.rs"]
+mod sessions;
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use deadpool_redis::redis::{AsyncConnectionConfig, FromRedisValue, Pipeline, RedisError, Script, pipe};
+use deadpool_redis::redis::{AsyncConnectionConfig, FromRedisValue, Pipeline, RedisError, Script, Value, pipe};
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 
 use super::Places;
@@ -40,6 +40,8 @@ pub(super) type Result<T> = std::result::Result<T, Trouble>;
 const BURIAL_MS: u64 = 10_000;
 /// Commands in one pipeline.
 const PIPELINE: usize = 1_000;
+/// Users that one script places.
+const PLACED_AT_ONCE: usize = 200;
 
 /// A token bucket as [`crate::limits::Bucket`] keeps it: the instant from which on it is full. In microseconds.
 const TAKE: &str = "\
@@ -51,6 +53,24 @@ const TAKE: &str = "\
     redis.call('SET', KEYS[1], string.format('%d', full_at), 'PX', math.ceil((full_at - now) / 1000)) \
     return 0";
 
+/// Writes where some users are, all or nothing, and only while the incarnation has its lease: whoever buries it later
+/// finds in its list all that it ever wrote. Users without times are taken away.
+const PLACE: &str = "\
+    if redis.call('EXISTS', KEYS[1]) == 0 then return redis.error_reply('LEASE the lease of this node had lapsed') end \
+    local placed = {} \
+    for i = 3, #KEYS do \
+        local user, opened = ARGV[2 * i - 4], ARGV[2 * i - 3] \
+        if opened == '' then \
+            placed[#placed + 1] = redis.call('HDEL', KEYS[i], ARGV[1]) \
+            redis.call('SREM', KEYS[2], user) \
+        else \
+            placed[#placed + 1] = redis.call('HSET', KEYS[i], ARGV[1], opened) \
+            redis.call('SADD', KEYS[2], user) \
+        end \
+        placed[#placed + 1] = redis.call('HGETALL', KEYS[i]) \
+    end \
+    return placed";
+
 /// What an incarnation that begins says to the others: look who is there.
 pub(super) const LOOK: &str = "look";
 
@@ -59,6 +79,7 @@ pub(super) struct Directory {
     prefix: String,
     lease_ms: u64,
     take: Script,
+    place: Script,
 }
 
 /// What became of a user's place.
@@ -85,7 +106,13 @@ impl Directory {
             .build()
             .map_err(|cause| format!("--redis-url: {cause}"))?;
         let prefix = format!("duet:{installation}");
-        Ok(Directory { pool, prefix, lease_ms: config.node_lease_ms, take: Script::new(TAKE) })
+        Ok(Directory {
+            pool,
+            prefix,
+            lease_ms: config.node_lease_ms,
+            take: Script::new(TAKE),
+            place: Script::new(PLACE),
+        })
     }
 
     /// The channel of an incarnation.
@@ -137,41 +164,35 @@ impl Directory {
     }
 
     /// Writes where some users are on this incarnation: with sockets opened at these times, or, without any, no more.
+    /// An error where the lease of the incarnation lapsed.
     pub(super) async fn place(&self, incarnation: &str, users: &[(UserId, Vec<Micros>)]) -> Result<Vec<Placed>> {
         let mut placed = Vec::with_capacity(users.len());
-        for some in users.chunks(PIPELINE / 3) {
-            let mut pipeline = pipe();
+        for some in users.chunks(PLACED_AT_ONCE) {
+            let mut call = self.place.key(self.key("node", incarnation));
+            call.key(self.key("at", incarnation)).arg(incarnation);
             for (user, opened) in some {
-                let (key, at) = (self.user(*user), self.key("at", incarnation));
-                if opened.is_empty() {
-                    pipeline.cmd("HDEL").arg(&key).arg(incarnation);
-                    pipeline.cmd("SREM").arg(at).arg(user.0).ignore();
-                } else {
-                    pipeline.cmd("HSET").arg(&key).arg(incarnation).arg(times(opened));
-                    pipeline.cmd("SADD").arg(at).arg(user.0).ignore();
-                }
-                pipeline.cmd("HGETALL").arg(&key);
+                call.key(self.user(*user)).arg(user.0).arg(times(opened));
             }
-            let answers: Vec<(i64, HashMap<String, String>)> = self.pairs(&pipeline).await?;
-            placed.extend(some.iter().zip(answers).map(|((user, _), (changed, places))| Placed {
-                user: *user,
-                changed: changed > 0,
-                places: places.into_iter().map(|(node, opened)| (node, read_times(&opened))).collect(),
-            }));
+            let mut conn = self.pool.get().await?;
+            let mut answers = call.invoke_async::<Vec<Value>>(&mut conn).await?.into_iter();
+            for (user, _) in some {
+                let (Some(changed), Some(places)) = (answers.next(), answers.next()) else { break };
+                let parsed = |cause| Trouble::Redis(RedisError::from(cause));
+                let changed = i64::from_redis_value(changed).map_err(parsed)? > 0;
+                let places = HashMap::<String, String>::from_redis_value(places).map_err(parsed)?;
+                let places = places.into_iter().map(|(node, opened)| (node, read_times(&opened))).collect();
+                placed.push(Placed { user: *user, changed, places });
+            }
         }
         Ok(placed)
     }
 
-    /// Answers of a pipeline, two by two.
-    async fn pairs<A: FromRedisValue, B: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<Vec<(A, B)>> {
-        let values: Vec<deadpool_redis::redis::Value> = self.run(pipeline).await?;
-        let mut pairs = Vec::with_capacity(values.len() / 2);
-        let mut values = values.into_iter();
-        while let (Some(first), Some(second)) = (values.next(), values.next()) {
-            let parsed = |cause| Trouble::Redis(RedisError::from(cause));
-            pairs.push((A::from_redis_value(first).map_err(parsed)?, B::from_redis_value(second).map_err(parsed)?));
-        }
-        Ok(pairs)
+    /// Some of the users that are listed as being on an incarnation, and where the list goes on; 0 at its end.
+    pub(super) async fn listed(&self, incarnation: &str, cursor: u64) -> Result<(u64, Vec<UserId>)> {
+        let mut look = pipe();
+        look.cmd("SSCAN").arg(self.key("at", incarnation)).arg(cursor).arg("COUNT").arg(PLACED_AT_ONCE);
+        let ((next, users),): ((u64, Vec<i64>),) = self.run(&look).await?;
+        Ok((next, users.into_iter().map(UserId).collect()))
     }
 
     /// Renews the lease of an incarnation and answers all that are listed; none if the lease had lapsed.

@@ -7,6 +7,7 @@ mod directory;
 mod node;
 mod notice;
 mod publisher;
+mod registration;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -13,12 +13,13 @@ use dashmap::DashMap;
 use deadpool_redis::redis::aio::PubSubStream;
 use deadpool_redis::redis::{AsyncConnectionConfig, Client};
 use futures_util::StreamExt;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::directory::{Directory, LOOK, Placed, Result, Trouble};
 use super::notice::{self, Notice, Told};
 use super::publisher::{self, Outgoing};
+use super::registration::{Here, Marks, Written};
 use super::{Places, Whereabouts};
 use crate::config::{Config, ms};
 use crate::feed::Feed;
@@ -30,17 +31,16 @@ use crate::planted::{self, Fault};
 
 /// How long a node waits before it begins again.
 const AGAIN: Duration = Duration::from_millis(250);
-/// Arrivals and departures of sockets that may wait for the directory; with more, all are registered anew.
-const ARRIVALS: usize = 4_096;
-/// Arrivals and departures that are written down at once.
-const ARRIVALS_AT_ONCE: usize = 512;
+/// Users whose arrivals and departures are written down at once.
+const MARKS_AT_ONCE: usize = 512;
+/// Users that are written down again each second, since Redis may have forgotten them.
+const AGAIN_AT_ONCE: usize = 200;
+/// How many renewals of the lease lie between two comparisons of who is here with what was written.
+const COMPARE_EVERY: u32 = 5;
 /// How long it holds where somebody was, when Redis does not answer.
 const LAST_KNOWN: Duration = Duration::from_secs(15);
 /// Users of whom that is remembered.
 const REMEMBERED: usize = 65_536;
-
-/// A user whose sockets here changed; whoever waits is told when it is written down.
-type Arrival = (UserId, Option<oneshot::Sender<()>>);
 
 /// This node among others.
 pub(super) struct Node {
@@ -50,14 +50,12 @@ pub(super) struct Node {
     feed: Arc<Feed>,
     client: Client,
     outgoing: mpsc::Sender<Outgoing>,
-    arrivals: mpsc::Sender<Arrival>,
+    marks: Marks,
     begun: Instant,
     incarnation: Mutex<Arc<str>>,
     incarnations: AtomicU64,
     /// Rung when another node says that it is there.
     look: Notify,
-    /// Rung when this incarnation must end.
-    again: Notify,
     /// The node goes; no other incarnation begins.
     leaving: AtomicBool,
     live: Mutex<Arc<Vec<String>>>,
@@ -78,7 +76,6 @@ impl Node {
     ) -> std::result::Result<Arc<Node>, String> {
         let client = Client::open(&*config.redis_url).map_err(|cause| format!("--redis-url: {cause}"))?;
         let (outgoing, queue) = mpsc::channel(config.bus_queue.max(1));
-        let (arrivals, arrived) = mpsc::channel(ARRIVALS);
         let node = Arc::new(Node {
             directory: Directory::new(config, installation)?,
             lookup_max: config.lookup_max,
@@ -86,12 +83,11 @@ impl Node {
             feed,
             client: client.clone(),
             outgoing,
-            arrivals,
+            marks: Marks::default(),
             begun: Instant::now(),
             incarnation: Mutex::new(Arc::from("")),
             incarnations: AtomicU64::new(0),
             look: Notify::new(),
-            again: Notify::new(),
             leaving: AtomicBool::new(false),
             live: Mutex::default(),
             last_known: DashMap::new(),
@@ -103,7 +99,7 @@ impl Node {
         let patience =
             AsyncConnectionConfig::new().set_connection_timeout(Some(node.wait)).set_response_timeout(Some(node.wait));
         tokio::spawn(publisher::run(Arc::clone(&node), client, patience, queue));
-        tokio::spawn(run(Arc::clone(&node), arrived, gone));
+        tokio::spawn(run(Arc::clone(&node), gone));
         Ok(node)
     }
 
@@ -128,21 +124,20 @@ impl Node {
         }
     }
 
+    /// A user's socket opened here. Returns when others can see that, or cannot for now.
     pub(super) async fn enter(&self, user: UserId) {
-        let (written, done) = oneshot::channel();
-        // Where nothing is heard, this node is not told anything anyhow; everybody is registered when it is.
-        if self.hears() && self.arrivals.try_send((user, Some(written))).is_ok() {
-            let _ = timeout(self.wait, done).await;
+        if self.hears() {
+            let _ = timeout(self.wait, self.marks.mark_and_wait(user)).await;
         } else {
+            // Where nothing is heard, this node is not told anything anyhow.
+            self.marks.mark(user);
             self.feed.hub.spread(user, self.nodes.count());
         }
     }
 
+    /// A user's socket closed here.
     pub(super) fn left(&self, user: UserId) {
-        // A full queue ends the incarnation, and the next one registers those who are here.
-        if self.hears() && self.arrivals.try_send((user, None)).is_err() {
-            self.again.notify_one();
-        }
+        self.marks.mark(user);
     }
 
     pub(super) async fn leave(&self) {
@@ -215,7 +210,7 @@ impl Node {
     }
 
     /// All users with sockets here.
-    fn here(&self) -> Vec<(UserId, Vec<Micros>)> {
+    fn here(&self) -> Here {
         let mut users: Vec<UserId> = self.feed.hub.actors().iter().map(|actor| actor.user).collect();
         users.sort_unstable();
         users.dedup();
@@ -224,12 +219,12 @@ impl Node {
 }
 
 /// One incarnation after the other, as long as the process lives.
-async fn run(node: Arc<Node>, mut arrivals: mpsc::Receiver<Arrival>, gone: mpsc::Sender<Vec<UserId>>) {
+async fn run(node: Arc<Node>, gone: mpsc::Sender<Vec<UserId>>) {
     let mut previous: Option<Arc<str>> = None;
     let mut told = false;
     loop {
         let incarnation = node.next_incarnation();
-        let Err(why) = live(&node, &incarnation, previous.as_deref(), &mut arrivals, &gone).await;
+        let Err(why) = live(&node, &incarnation, previous.as_deref(), &gone).await;
         // Told once for each time, and also where it never heard: a wrong password or certificate shows so.
         if node.feed.set_hears(false) {
             metrics::deafened();
@@ -242,8 +237,8 @@ async fn run(node: Arc<Node>, mut arrivals: mpsc::Receiver<Arrival>, gone: mpsc:
                 tracing::warn!("the certificate of Redis is not trusted: name its authority's file in SSL_CERT_FILE");
             }
         }
-        // Who waits is answered by the drop; who is here is registered when the next incarnation begins.
-        while arrivals.try_recv().is_ok() {}
+        // Who is here is read and written down when the next incarnation begins. Nobody waits for that.
+        node.marks.clear();
         if node.leaving.load(Ordering::Acquire) {
             return;
         }
@@ -258,7 +253,6 @@ async fn live(
     node: &Node,
     incarnation: &Arc<str>,
     previous: Option<&str>,
-    arrivals: &mut mpsc::Receiver<Arrival>,
     gone: &mpsc::Sender<Vec<UserId>>,
 ) -> Result<Never> {
     let subscribing = async {
@@ -269,11 +263,14 @@ async fn live(
     let heard = timeout(node.wait * 2, subscribing).await.map_err(|_| Trouble::Other("Redis does not answer"))??;
     *node.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(incarnation);
     // Subscribed first, registered after, swept last: so nothing falls in between.
-    node.directory.begin(incarnation, previous, &node.here()).await?;
+    // Who comes or goes from here on is marked, and written down when this is done.
+    let here = node.here();
+    node.directory.begin(incarnation, previous, &here).await?;
+    let mut written = Written::default();
+    written.note(&here);
     tokio::select! {
         ended = listen(node, heard) => ended,
-        ended = keep(node, incarnation, arrivals, gone) => ended,
-        () = node.again.notified() => Err(Trouble::Other("too many came and went at once")),
+        ended = keep(node, incarnation, written, gone) => ended,
     }
 }
 
@@ -320,34 +317,50 @@ async fn listen(node: &Node, mut heard: PubSubStream) -> Result<Never> {
     }
 }
 
-/// Keeps the lease, writes down who comes and goes, and buries the dead.
+/// Keeps the lease, keeps the directory as it should be, and buries the dead.
 async fn keep(
     node: &Node,
     incarnation: &Arc<str>,
-    arrivals: &mut mpsc::Receiver<Arrival>,
+    mut written: Written,
     gone: &mpsc::Sender<Vec<UserId>>,
 ) -> Result<Never> {
     let mut lease = interval(Duration::from_secs(1));
     lease.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut arrived = Vec::new();
+    let (mut renewals, mut cursor) = (0, 0);
     loop {
         tokio::select! {
-            _ = lease.tick() => renew(node, incarnation, gone).await?,
+            _ = lease.tick() => {
+                renew(node, incarnation, gone).await?;
+                renewals += 1;
+                if renewals % COMPARE_EVERY == 0 {
+                    written.differing(&node.here()).into_iter().for_each(|user| node.marks.mark(user));
+                }
+                let again = written.next(AGAIN_AT_ONCE);
+                write_down(node, incarnation, &mut written, &again).await?;
+                let (next, listed) = node.directory.listed(incarnation, cursor).await?;
+                cursor = next;
+                listed.into_iter().filter(|user| !written.has(*user)).for_each(|user| node.marks.mark(user));
+            }
             () = node.look.notified() => renew(node, incarnation, gone).await?,
-            _ = arrivals.recv_many(&mut arrived, ARRIVALS_AT_ONCE) => {
-                let mut users: Vec<UserId> = arrived.iter().map(|(user, _)| *user).collect();
-                users.sort_unstable();
-                users.dedup();
-                let users: Vec<_> = users.into_iter().map(|user| (user, node.feed.hub.opened(user))).collect();
-                let placed = node.directory.place(incarnation, &users).await?;
-                placed.iter().for_each(|placed| settle(node, incarnation, placed));
-                for waiting in arrived.drain(..).filter_map(|(_, waiting)| waiting) {
+            marked = node.marks.take(MARKS_AT_ONCE) => {
+                let (users, waiting): (Vec<UserId>, Vec<_>) = marked.into_iter().unzip();
+                write_down(node, incarnation, &mut written, &users).await?;
+                for waiting in waiting.into_iter().flatten() {
                     // Who waited may have gone meanwhile.
                     let _ = waiting.send(());
                 }
             }
         }
     }
+}
+
+/// Writes into the directory where some users are now.
+async fn write_down(node: &Node, incarnation: &str, written: &mut Written, users: &[UserId]) -> Result<()> {
+    let users: Here = users.iter().map(|user| (*user, node.feed.hub.opened(*user))).collect();
+    let placed = node.directory.place(incarnation, &users).await?;
+    written.note(&users);
+    placed.iter().for_each(|placed| settle(node, incarnation, placed));
+    Ok(())
 }
 
 /// Renews the lease, sees who else is there, and buries the dead.

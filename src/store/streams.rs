@@ -18,6 +18,17 @@ pub struct Head {
     pub head: i64,
 }
 
+/// What a user is in.
+#[derive(Debug, Clone)]
+pub struct Memberships {
+    /// Who.
+    pub user: UserId,
+    /// The head of the personal stream.
+    pub as_of: i64,
+    /// The conversations, ascending.
+    pub heads: Vec<Head>,
+}
+
 /// Where a member stands in which conversation.
 #[derive(Debug, Clone, Copy, FromRow)]
 pub struct PlacedWatermark {
@@ -70,14 +81,25 @@ pub async fn renew_epoch(tx: &mut Conn) -> Result<String> {
     Ok(epoch)
 }
 
-/// The conversations of a user, ascending, and the head of their personal stream, all of one instant: each entry up to
-/// the head is in the list, and none after it.
-pub async fn memberships(conn: &mut Conn, user: UserId) -> Result<(i64, Vec<ConversationId>)> {
-    const SQL: &str = "SELECT u.seq, m.conversation_id FROM users u LEFT JOIN members m ON m.user_id = u.id \
-        WHERE u.id = $1 ORDER BY m.conversation_id";
-    let rows: Vec<(i64, Option<ConversationId>)> = on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_all(c))?;
-    let as_of = rows.first().map(|(seq, _)| *seq).ok_or(sqlx::Error::RowNotFound)?;
-    Ok((as_of, rows.into_iter().filter_map(|(_, conversation)| conversation).collect()))
+/// What some users are in, each with the head of their personal stream, all of one instant: each entry up to the head
+/// is in the list, and none after it.
+pub async fn memberships(conn: &mut Conn, users: &[UserId]) -> Result<Vec<Memberships>> {
+    const SQL: &str = "SELECT u.id, u.seq, c.id, c.seq FROM json_each($1) j JOIN users u ON u.id = j.value \
+        LEFT JOIN members m ON m.user_id = u.id LEFT JOIN conversations c ON c.id = m.conversation_id \
+        ORDER BY u.id, c.id";
+    let ids = json_list(users);
+    let rows: Vec<(UserId, i64, Option<ConversationId>, Option<i64>)> =
+        on!(conn, c => sqlx::query_as(SQL).bind(&ids).fetch_all(c))?;
+    let mut memberships: Vec<Memberships> = Vec::new();
+    for (user, as_of, conversation, head) in rows {
+        if memberships.last().is_none_or(|last| last.user != user) {
+            memberships.push(Memberships { user, as_of, heads: Vec::new() });
+        }
+        if let (Some(last), Some(conversation), Some(head)) = (memberships.last_mut(), conversation, head) {
+            last.heads.push(Head { conversation, head });
+        }
+    }
+    Ok(memberships)
 }
 
 /// Whether a user is in a conversation, and the head of their personal stream, both of one instant.

@@ -51,11 +51,11 @@ pub async fn set_disabled(tx: &mut Conn, user: UserId, at: Option<Micros>) -> Re
     Ok(())
 }
 
-/// Those of some sessions that are over.
+/// Those of some sessions that are over, or not there any more.
 pub async fn ended_among(conn: &mut Conn, actors: &[Actor]) -> Result<Vec<Actor>> {
-    const SQL: &str = "SELECT s.id FROM json_each($1) j JOIN sessions s ON s.id = j.value \
-        JOIN users u ON u.id = s.user_id \
-        WHERE s.ended_at IS NOT NULL OR u.disabled_at IS NOT NULL OR u.deleted_at IS NOT NULL";
+    const SQL: &str = "SELECT j.value FROM json_each($1) j LEFT JOIN sessions s ON s.id = j.value \
+        LEFT JOIN users u ON u.id = s.user_id \
+        WHERE u.id IS NULL OR s.ended_at IS NOT NULL OR u.disabled_at IS NOT NULL OR u.deleted_at IS NOT NULL";
     let sessions: Vec<SessionId> = actors.iter().map(|actor| actor.session).collect();
     let sessions = json_list(&sessions);
     let ended: Vec<SessionId> = on!(conn, c => sqlx::query_scalar(SQL).bind(&sessions).fetch_all(c))?;

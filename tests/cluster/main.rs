@@ -9,10 +9,12 @@
 mod encrypted;
 mod membership;
 mod power;
+mod registration;
 mod storm;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
+mod sweep;
 
 use std::time::{Duration, Instant};
 

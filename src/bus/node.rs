@@ -225,6 +225,9 @@ async fn run(node: Arc<Node>, gone: mpsc::Sender<Vec<UserId>>) {
     loop {
         let incarnation = node.next_incarnation();
         let Err(why) = live(&node, &incarnation, previous.as_deref(), &gone).await;
+        if node.leaving.load(Ordering::Acquire) {
+            return;
+        }
         // Told once for each time, and also where it never heard: a wrong password or certificate shows so.
         if node.feed.set_hears(false) {
             metrics::deafened();
@@ -239,9 +242,6 @@ async fn run(node: Arc<Node>, gone: mpsc::Sender<Vec<UserId>>) {
         }
         // Who is here is read and written down when the next incarnation begins. Nobody waits for that.
         node.marks.clear();
-        if node.leaving.load(Ordering::Acquire) {
-            return;
-        }
         previous = Some(incarnation);
         tokio::time::sleep(AGAIN).await;
     }

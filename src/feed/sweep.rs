@@ -23,7 +23,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How often old rows are deleted.
 const CLEAN_EVERY: Duration = Duration::from_secs(30);
 /// Transactions whose changes are read at once; each notes a row for each stream that it moved.
-const SLICE: u64 = 10_000;
+const SLICE: u64 = 4_000;
 /// Changes that may wait for their notices; with more, all are looked at.
 const WAITING: usize = 50_000;
 

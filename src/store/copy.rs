@@ -4,7 +4,6 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::sqlite::Sqlite;
 use super::{Purpose, Store, Tx, json_list, on, run, search};
 use crate::catalogue::Language;
 use crate::error::{Error, Result};
@@ -66,7 +65,7 @@ pub async fn copy(from: &Store, to: &Store, progress: impl Fn(String)) -> Copied
     }
     let indexed = index_words(&mut reader, &mut tx).await.map_err(cannot)?;
     progress(format!("index of words: {indexed} messages"));
-    continue_ids(file, &mut tx).await.map_err(cannot)?;
+    continue_ids(&mut reader, &mut tx).await.map_err(cannot)?;
     // Without its statistics the database would choose its first plans as for empty tables.
     run!(&mut *tx, sqlx::query("ANALYZE")).map_err(Error::from).map_err(cannot)?;
     tx.commit(|| ()).await.map_err(|error| error.message.told_in(Language::English))
@@ -129,11 +128,10 @@ async fn index_words(reader: &mut SqliteConnection, tx: &mut Tx) -> Result<i64> 
 }
 
 /// New rows get ids after all that were ever given.
-async fn continue_ids(file: &Sqlite, tx: &mut Tx) -> Result<()> {
+async fn continue_ids(reader: &mut SqliteConnection, tx: &mut Tx) -> Result<()> {
     const GIVEN: &str = "SELECT name, seq FROM sqlite_sequence WHERE seq > 0";
     const CONTINUE: &str = "SELECT setval(pg_get_serial_sequence($1, 'id'), $2)";
-    let mut reader = file.reader(Purpose::Server).await?;
-    let given: Vec<(String, i64)> = sqlx::query_as(GIVEN).fetch_all(&mut *reader).await?;
+    let given: Vec<(String, i64)> = sqlx::query_as(GIVEN).fetch_all(reader).await?;
     for (table, last) in given.iter().filter(|(table, _)| TABLES.contains(&table.as_str())) {
         run!(&mut **tx, sqlx::query(CONTINUE).bind(table).bind(last))?;
     }

@@ -16,6 +16,7 @@ use crate::media::Media;
 use crate::model::{ConversationId, Micros, Stream, UserId};
 use crate::planted::{self, Fault};
 use crate::store::sweep::{self, Change};
+use crate::store::watermarks::{Moved, Watermarks};
 use crate::store::writer::{Writer, Written};
 use crate::store::{Conn, Purpose, Store, Tx, Use};
 
@@ -31,6 +32,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// The group commit of sends.
     pub writer: Writer,
+    /// The batches of what was received and read.
+    pub watermarks: Watermarks,
     /// The sockets of this node.
     pub hub: Arc<Hub>,
     /// The way of what happened into this node.
@@ -82,8 +85,10 @@ impl App {
         });
         let told = Arc::clone(&bus);
         let writer = Writer::start(Arc::clone(&store), &config, move |written| told.publish(news(written)));
+        let told = Arc::clone(&bus);
+        let watermarks = Watermarks::start(Arc::clone(&store), &config, move |moved| told.publish(positions(moved)));
         let (limits, gone) = (Limits::new(&config, &nodes), Mutex::new(gone));
-        Ok(Arc::new(App { config, store, writer, hub, feed, bus, auth, limits, media, epoch, gone }))
+        Ok(Arc::new(App { config, store, writer, watermarks, hub, feed, bus, auth, limits, media, epoch, gone }))
     }
 
     /// Microseconds since 1970, by the clock that all nodes share.
@@ -127,16 +132,10 @@ impl App {
         Ok(())
     }
 
-    async fn note(&self, tx: &mut Conn, mut notices: Vec<Notice>) -> Result<Told> {
+    async fn note(&self, tx: &mut Conn, notices: Vec<Notice>) -> Result<Told> {
         let members = self.members(tx, &notices).await?;
         let changes: Vec<Change> = notices.iter().filter_map(change).collect();
-        let mut rows = sweep::note(tx, &changes).await?.into_iter();
-        for notice in notices.iter_mut().filter(|notice| change(notice).is_some()) {
-            let row = rows.next().unwrap_or_default();
-            if let Notice::State { change, .. } = notice {
-                *change = row;
-            }
-        }
+        sweep::note(tx, &changes).await?;
         Ok(Told { notices, members })
     }
 
@@ -164,15 +163,29 @@ fn news(written: Vec<Written>) -> Told {
     told
 }
 
+/// What a batch of positions tells.
+fn positions(moved: Vec<Moved>) -> Told {
+    let mut told = Told::default();
+    for Moved { conversation, watermarks, to_all, audience, change } in moved {
+        if let Some(members) = audience {
+            told.members.insert(conversation, members);
+        }
+        told.notices.push(Notice::Watermarks { conversation, watermarks, to_all, change });
+    }
+    told
+}
+
 /// What a sweep must find of a notice; nothing of what may be lost.
 fn change(notice: &Notice) -> Option<Change> {
     Some(match notice {
         Notice::Moved { conversation, seq, .. } => Change::Moved(Stream::Conversation(*conversation), *seq),
         Notice::Personal { user, entry } => Change::Moved(Stream::Personal(*user), entry.seq),
-        Notice::State { conversation, .. } => Change::Positions(*conversation),
         Notice::SessionsEnded { user, .. } => Change::Sessions(*user),
-        Notice::EphemeralIn { .. } | Notice::EphemeralTo { .. } | Notice::Crowded { .. } | Notice::Spread { .. } => {
-            return None;
-        }
+        // Watermarks are noted where they are written.
+        Notice::Watermarks { .. }
+        | Notice::EphemeralIn { .. }
+        | Notice::EphemeralTo { .. }
+        | Notice::Crowded { .. }
+        | Notice::Spread { .. } => return None,
     })
 }

@@ -178,6 +178,9 @@ settings! {
     interests_max: usize = "30", "interests";
     /// Members of a group.
     members_max: usize = "1000", "members";
+    /// Members up to which a conversation tells everybody how far each has received and read; larger ones tell each member
+    /// of themselves.
+    watermark_members_max: usize = "50", "members";
     /// Members shown with a conversation in a list.
     members_listed: usize = "10", "members";
     /// Users or messages named in one command.
@@ -252,6 +255,8 @@ settings! {
     typing_ms: u64 = "6000", "milliseconds";
     /// How long a user whose last socket closed is still told as present.
     presence_linger_ms: u64 = "2000", "milliseconds";
+    /// Between two batches of what was received and read, which are written and told together.
+    watermark_ms: u64 = "50", "milliseconds";
     /// How long a query may take.
     query_ms: u64 = "2000", "milliseconds";
     /// Connections to Redis, besides the one that hears and the one that tells.

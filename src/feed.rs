@@ -5,25 +5,31 @@ pub mod audit;
 pub mod sessions;
 pub mod sweep;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::bus::Notice;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::hub::{Caught, Delivery, Hub, Loss, Membership, Origin, Rung, Socket};
-use crate::model::{ConversationId, Stream, UserId};
+use crate::hub::{Caught, Delivery, Hub, Membership, Origin, Pull, Rung, Socket};
+use crate::model::{ConversationId, PlacedWatermark, Stream, UserId, Watermark};
 use crate::planted::{self, Fault};
 use crate::protocol::Event;
 use crate::protocol::commands::Resume;
-use crate::protocol::events::{ConversationPage, MessageHidden, Personal, PersonalPage, WatermarkMoved};
+use crate::protocol::events::{ConversationPage, MessageHidden, Personal, PersonalPage, Watermarks};
 use crate::protocol::replies::{ResetReason, Resumed};
-use crate::store::{Purpose, Store, messages, streams};
+use crate::store::{Purpose, Store, messages, streams, watermarks};
+
+/// Conversations whose watermarks are read at once for a socket.
+const WATERMARKS_OF: usize = 100;
+/// Watermarks that are read at once for a socket, but for a first conversation that has more members.
+const WATERMARKS: usize = 500;
 
 /// How long it is kept that a row of the table of changes was told. The sweep comes upon it within a second; after so
 /// long, what it finds is read once more.
@@ -137,21 +143,54 @@ impl Feed {
                     hub.deliver(&Delivery { stream, seq, after, frame: &frame, hidden: None }, rung);
                 }
             }
-            Notice::State { conversation, frame, hidden_from, change } => {
+            Notice::Watermarks { conversation, watermarks, to_all, change } => {
                 self.hear(*change);
-                hub.tell(Stream::Conversation(*conversation), frame, hidden_from, Loss::Repair, rung);
+                self.tell_watermarks(*conversation, watermarks, *to_all, rung);
             }
             Notice::EphemeralIn { conversation, frame, hidden_from } => {
-                hub.tell(Stream::Conversation(*conversation), frame, hidden_from, Loss::Drop, rung);
+                hub.tell(Stream::Conversation(*conversation), frame, hidden_from, rung);
             }
             Notice::EphemeralTo { users, frame } => {
-                users.iter().for_each(|user| hub.tell(Stream::Personal(*user), frame, &[], Loss::Drop, rung));
+                users.iter().for_each(|user| hub.tell(Stream::Personal(*user), frame, &[], rung));
             }
             Notice::SessionsEnded { user, which, code } => hub.end_sessions(*user, *which, *code),
             Notice::Crowded { user, opened_upto } => hub.replace(*user, *opened_upto),
             Notice::Spread { user, nodes } => hub.spread(*user, *nodes),
         }
     }
+
+    /// One frame tells all members what all of them may know, and one more for each set of those who must not.
+    fn tell_watermarks(
+        &self,
+        conversation: ConversationId,
+        watermarks: &[(Watermark, Vec<UserId>)],
+        to_all: bool,
+        rung: &mut Rung,
+    ) {
+        if !self.hub.follows(Stream::Conversation(conversation)) {
+            return;
+        }
+        if !to_all {
+            for (watermark, _) in watermarks.iter().filter(|(watermark, _)| self.hub.is_here(watermark.user)) {
+                let frame = frame_of(conversation, [*watermark]);
+                self.hub.tell_own_watermark(conversation, watermark.user, &frame, rung);
+            }
+            return;
+        }
+        let mut by_hidden: BTreeMap<&[UserId], Vec<Watermark>> = BTreeMap::new();
+        for (watermark, hidden_from) in watermarks {
+            by_hidden.entry(hidden_from).or_default().push(*watermark);
+        }
+        for (hidden_from, watermarks) in by_hidden {
+            self.hub.tell_watermarks(conversation, &frame_of(conversation, watermarks), hidden_from, rung);
+        }
+    }
+}
+
+/// Positions of members in one frame.
+fn frame_of(conversation: ConversationId, watermarks: impl IntoIterator<Item = Watermark>) -> Utf8Bytes {
+    let place = |watermark| PlacedWatermark { conversation, watermark };
+    Event::Watermarks(Watermarks { watermarks: watermarks.into_iter().map(place).collect() }).encode()
 }
 
 /// Gives up, after a moment, waiting for what should have come before events that came early. Runs as long as the server.
@@ -205,7 +244,6 @@ pub async fn resume(
         moved: Default::default(),
         gone: Vec::new(),
         reset_conversations: Vec::new(),
-        watermarks: Vec::new(),
     };
     if input.epoch != epoch {
         answer.reset = Some(ResetReason::Epoch);
@@ -221,24 +259,20 @@ pub async fn resume(
     }
     let named: Vec<ConversationId> = input.conversations.keys().copied().collect();
     let heads = streams::heads_of(&mut conn, user, &named).await?;
-    let mut unmoved = Vec::new();
+    let heads: HashMap<ConversationId, i64> = heads.into_iter().map(|head| (head.conversation, head.head)).collect();
     for (conversation, cursor) in input.conversations {
-        let head = heads.iter().find(|head| head.conversation == conversation).map(|head| head.head);
-        match head {
+        match heads.get(&conversation).copied() {
             None => answer.gone.push(conversation),
             Some(head) if cursor > head => answer.reset_conversations.push(conversation),
             Some(head) if cursor < head => {
                 answer.moved.insert(conversation, head);
                 hub.rewind(socket, Stream::Conversation(conversation), from(cursor, head));
             }
-            Some(_) => unmoved.push(conversation),
+            Some(_) => {}
         }
     }
-    // Positions of members have no number, so those of conversations that did not move are told whole.
-    let watermarks = streams::watermarks(&mut conn, user, &unmoved).await?;
-    let told =
-        watermarks.into_iter().map(|at| WatermarkMoved { conversation: at.conversation, watermark: at.watermark });
-    answer.watermarks = told.collect();
+    // Positions of members have no number, so they are told whole, as the socket takes them.
+    socket.read_watermarks(heads.into_keys());
     Ok(answer)
 }
 
@@ -246,16 +280,18 @@ fn from(cursor: i64, head: i64) -> i64 {
     if planted::is(Fault::ResumeFromHead) { head } else { cursor }
 }
 
-/// Reads one page for a socket that is behind, and hands it to the hub.
-pub async fn pull(
-    store: &Store,
-    hub: &Hub,
-    config: &Config,
-    socket: &Arc<Socket>,
-    stream: Stream,
-    from: i64,
-) -> Result<()> {
+/// What a socket that is behind is to read next.
+pub fn next_pull(socket: &Socket) -> Option<Pull> {
+    socket.next_pull(WATERMARKS_OF)
+}
+
+/// Reads it, and puts it into the outbox.
+pub async fn pull(store: &Store, hub: &Hub, config: &Config, socket: &Arc<Socket>, pull: Pull) -> Result<()> {
     let user = socket.actor.user;
+    let (stream, from) = match pull {
+        Pull::Page(stream, from) => (stream, from),
+        Pull::Watermarks(conversations) => return pull_watermarks(store, config, socket, &conversations).await,
+    };
     let page = match stream {
         Stream::Conversation(conversation) => {
             let Some(page) = conversation_page(store, config, user, conversation, from).await? else {
@@ -279,6 +315,22 @@ async fn refused(store: &Store, hub: &Hub, user: UserId, conversation: Conversat
     Ok(())
 }
 
+async fn pull_watermarks(
+    store: &Store,
+    config: &Config,
+    socket: &Socket,
+    conversations: &[ConversationId],
+) -> Result<()> {
+    let (user, members_max) = (socket.actor.user, config.watermark_members_max);
+    let mut conn = store.read(Purpose::Session(user)).await?;
+    let (watermarks, later) = watermarks::told(&mut conn, user, conversations, members_max, WATERMARKS).await?;
+    socket.read_watermarks(later);
+    if !watermarks.is_empty() {
+        socket.put(Event::Watermarks(Watermarks { watermarks }).encode());
+    }
+    Ok(())
+}
+
 async fn conversation_page(
     store: &Store,
     config: &Config,
@@ -291,15 +343,10 @@ async fn conversation_page(
     let Some(mut changes) = changes else { return Ok(None) };
     cut(&mut changes, config.outbox_bytes);
     let (upto, more) = (changes.upto, changes.more);
-    let watermarks = match more {
-        true => Vec::new(),
-        false => streams::watermarks(&mut conn, user, &[conversation]).await?,
-    };
-    let watermarks: Vec<_> = watermarks.into_iter().map(|at| at.watermark).collect();
-    if upto == after && watermarks.is_empty() {
+    if upto == after {
         return Ok(Some(Caught { upto, more, frame: None }));
     }
-    let page = ConversationPage { conversation, after, upto, more, messages: changes.messages, watermarks };
+    let page = ConversationPage { conversation, after, upto, more, messages: changes.messages };
     Ok(Some(Caught { upto, more, frame: Some(Event::ConversationPage(page).encode()) }))
 }
 

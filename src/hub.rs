@@ -21,11 +21,11 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::config::Config;
 use crate::error::CloseCode;
 use crate::metrics;
-use crate::model::{Actor, Micros, SessionId, Stream, UserId};
+use crate::model::{Actor, ConversationId, Micros, SessionId, Stream, UserId};
 use crate::planted::{self, Fault};
 
 pub use membership::{Membership, Origin};
-pub use socket::{Rung, Socket};
+pub use socket::{Pull, Rung, Socket};
 
 use currency::Currency;
 use early::{Early, Held};
@@ -78,15 +78,6 @@ pub struct Caught {
     pub more: bool,
     /// The encoded page; none when it would say nothing.
     pub frame: Option<Utf8Bytes>,
-}
-
-/// How an unnumbered event is treated when an outbox is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// It is dropped, from half the outbox on.
-    Drop,
-    /// The stream falls behind, so that its next page tells the state.
-    Repair,
 }
 
 impl Hub {
@@ -171,10 +162,10 @@ impl Hub {
         for socket in &followers.sockets {
             let mut state = socket.lock();
             match state.behind.get(&event.stream).copied() {
-                Some(Behind::At { .. } | Behind::Starting) => continue,
+                Some(Behind::At(_) | Behind::Starting) => continue,
                 Some(Behind::Ahead(cursor)) if event.seq <= cursor => continue,
                 Some(Behind::Ahead(cursor)) if event.after > cursor => {
-                    state.behind.insert(event.stream, Behind::at(cursor));
+                    state.behind.insert(event.stream, Behind::At(cursor));
                 }
                 Some(Behind::Ahead(_)) => {
                     state.behind.remove(&event.stream);
@@ -182,7 +173,7 @@ impl Hub {
                 }
                 None if gap => {
                     metrics::fell_behind();
-                    state.behind.insert(event.stream, Behind::at(delivered));
+                    state.behind.insert(event.stream, Behind::At(delivered));
                 }
                 None => self.push(&mut state, socket.actor.user, event, delivered),
             }
@@ -213,28 +204,19 @@ impl Hub {
                 Some(Behind::Ahead(cursor)) if cursor < seq => cursor,
                 Some(_) => continue,
             };
-            state.behind.insert(stream, Behind::at(from));
+            state.behind.insert(stream, Behind::At(from));
             state.ring(socket, rung);
         }
         followers.delivered = Some(seq);
         true
     }
 
-    /// State without a number changed in a stream without a word of it here: its sockets read a page, which tells it.
-    pub fn refresh(&self, stream: Stream, rung: &mut Rung) {
-        let Some(followers) = self.streams.get(&stream) else { return };
-        let Some(delivered) = followers.delivered else { return };
+    /// Members of a conversation received or read without a word of it here: its sockets read where all stand.
+    pub fn reread_watermarks(&self, conversation: ConversationId, rung: &mut Rung) {
+        let Some(followers) = self.streams.get(&Stream::Conversation(conversation)) else { return };
         for socket in &followers.sockets {
             let mut state = socket.lock();
-            match state.behind.get_mut(&stream) {
-                Some(Behind::At { told, .. }) => *told = true,
-                Some(Behind::Ahead(cursor)) => {
-                    let from = *cursor;
-                    state.behind.insert(stream, Behind::at(from));
-                }
-                None => drop(state.behind.insert(stream, Behind::at(delivered))),
-                Some(Behind::Starting) => {}
-            }
+            state.watermarks.insert(conversation);
             state.ring(socket, rung);
         }
     }
@@ -249,32 +231,45 @@ impl Hub {
             state.put(frame.clone());
         } else if !planted::is(Fault::OrderNotRepaired) {
             metrics::fell_behind();
-            state.behind.insert(event.stream, Behind::at(cursor));
+            state.behind.insert(event.stream, Behind::At(cursor));
         }
     }
 
-    /// Tells the sockets of a stream something that has no number. `except` are users who must not get it.
-    pub fn tell(&self, stream: Stream, frame: &Utf8Bytes, except: &[UserId], loss: Loss, rung: &mut Rung) {
+    /// Tells the sockets of a stream something that may be lost: it is dropped where the outbox is half full. `except` are
+    /// users who must not get it.
+    pub fn tell(&self, stream: Stream, frame: &Utf8Bytes, except: &[UserId], rung: &mut Rung) {
         let Some(followers) = self.streams.get(&stream) else { return };
-        let (frames, bytes) = match loss {
-            Loss::Drop => (self.outbox_frames / 2, self.outbox_bytes / 2),
-            Loss::Repair => (self.outbox_frames, self.outbox_bytes),
-        };
         for socket in followers.sockets.iter().filter(|socket| !except.contains(&socket.actor.user)) {
             let mut state = socket.lock();
-            if let Some(Behind::At { told, .. }) = state.behind.get_mut(&stream) {
-                *told |= loss == Loss::Repair;
-                continue;
-            }
-            if state.outbox.len() < frames && state.bytes + frame.len() <= bytes {
+            let has_room = state.outbox.len() < self.outbox_frames / 2;
+            if has_room && state.bytes + frame.len() <= self.outbox_bytes / 2 {
                 state.put(frame.clone());
-            } else if loss == Loss::Repair
-                && let Some(delivered) = followers.delivered
-            {
-                state.behind.insert(stream, Behind::at(delivered));
+                state.ring(socket, rung);
             }
-            state.ring(socket, rung);
         }
+    }
+
+    /// Tells the sockets of a conversation, but for those of some users, where members stand. Those whose outbox is full read it later.
+    pub fn tell_watermarks(&self, conversation: ConversationId, frame: &Utf8Bytes, except: &[UserId], rung: &mut Rung) {
+        let Some(followers) = self.streams.get(&Stream::Conversation(conversation)) else { return };
+        for socket in followers.sockets.iter().filter(|socket| !except.contains(&socket.actor.user)) {
+            self.give_watermarks(conversation, frame, socket, rung);
+        }
+    }
+
+    /// Tells the sockets of a user where the user stands in a conversation.
+    pub fn tell_own_watermark(&self, conversation: ConversationId, user: UserId, frame: &Utf8Bytes, rung: &mut Rung) {
+        self.sockets_of(user).iter().for_each(|socket| self.give_watermarks(conversation, frame, socket, rung));
+    }
+
+    fn give_watermarks(&self, conversation: ConversationId, frame: &Utf8Bytes, socket: &Arc<Socket>, rung: &mut Rung) {
+        let mut state = socket.lock();
+        if state.outbox.len() < self.outbox_frames && state.bytes + frame.len() <= self.outbox_bytes {
+            state.put(frame.clone());
+        } else {
+            state.watermarks.insert(conversation);
+        }
+        state.ring(socket, rung);
     }
 
     /// A client named its cursor: the socket reads on from there before it is live again. A stream that the socket
@@ -282,7 +277,7 @@ impl Hub {
     pub fn rewind(&self, socket: &Arc<Socket>, stream: Stream, cursor: i64) {
         let Some(followers) = self.streams.get(&stream) else { return };
         if followers.sockets.iter().any(|other| other.id == socket.id) {
-            socket.lock().behind.insert(stream, Behind::at(cursor));
+            socket.lock().behind.insert(stream, Behind::At(cursor));
             socket.bell.notify_one();
         }
     }
@@ -293,16 +288,15 @@ impl Hub {
         let followers = self.streams.get_mut(&stream);
         let mut state = socket.lock();
         // A resume may have rewound the cursor, or the user may have left, while the page was read.
-        let (Some(mut followers), Some(Behind::At { cursor, told })) = (followers, state.behind.get(&stream).copied())
-        else {
+        let (Some(mut followers), Some(Behind::At(cursor))) = (followers, state.behind.get(&stream).copied()) else {
             return;
         };
         if cursor != from {
             return;
         }
         let delivered = *followers.delivered.get_or_insert(page.upto);
-        if page.more || told || page.upto < delivered {
-            state.behind.insert(stream, Behind::at(page.upto));
+        if page.more || page.upto < delivered {
+            state.behind.insert(stream, Behind::At(page.upto));
         } else if page.upto > delivered {
             state.behind.insert(stream, Behind::Ahead(page.upto));
         } else {

@@ -360,9 +360,9 @@ impl Session {
 
     /// A page to read, if the socket is behind somewhere and nothing waits to be written.
     fn next_pull(&self) -> Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>> {
-        let (stream, from) = self.socket.next_behind()?;
+        let pull = feed::next_pull(&self.socket)?;
         let (app, socket) = (Arc::clone(&self.app), Arc::clone(&self.socket));
-        Some(Box::pin(async move { feed::pull(&app.store, &app.hub, &app.config, &socket, stream, from).await }))
+        Some(Box::pin(async move { feed::pull(&app.store, &app.hub, &app.config, &socket, pull).await }))
     }
 
     /// Writes all that waits: each frame into the buffer, one flush. A reader that is too slow is closed; what it did

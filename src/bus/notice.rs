@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::error::CloseCode;
 use crate::hub::Which;
-use crate::model::{ConversationId, Message, MessageKind, Micros, PersonalEntry, UserId};
+use crate::model::{ConversationId, Message, MessageKind, Micros, PersonalEntry, UserId, Watermark};
 use crate::protocol::Event;
 use crate::protocol::events::MessageCreated;
 
@@ -50,15 +50,14 @@ pub enum Notice {
         /// The entry.
         entry: PersonalEntry,
     },
-    /// State of a conversation without a number; a socket that misses it gets it with the next page.
-    State {
-        /// Which.
+    /// Members received or read. State without a number: a socket that misses it is told again from the database.
+    Watermarks {
+        /// Where.
         conversation: ConversationId,
-        /// What to tell, encoded.
-        #[serde(with = "raw")]
-        frame: Utf8Bytes,
-        /// Members who must not see it.
-        hidden_from: Vec<UserId>,
+        /// The members who moved, each with those who must not be told.
+        watermarks: Vec<(Watermark, Vec<UserId>)>,
+        /// Whether all members are told. Else each is told of themselves.
+        to_all: bool,
         /// Its row in the table of changes, so that a sweep does not tell it again; 0 where there is none.
         change: i64,
     },
@@ -139,7 +138,7 @@ impl Notice {
     pub(super) fn concerns(&self) -> Concerns<'_> {
         match self {
             Notice::Moved { conversation, .. }
-            | Notice::State { conversation, .. }
+            | Notice::Watermarks { conversation, .. }
             | Notice::EphemeralIn { conversation, .. } => Concerns::Members(*conversation),
             Notice::EphemeralTo { users, .. } => Concerns::Users(users),
             Notice::Personal { user, .. }
@@ -244,11 +243,12 @@ mod tests {
             let (frame, hidden_from) = (frame.clone(), hidden_from.clone());
             Notice::Moved { conversation, seq: 2, after: 1, frame, hidden_from, instead }
         };
+        let watermarks = vec![(Watermark { user, delivered: 3, read: 2 }, hidden_from.clone())];
         vec![
             moved(None),
             moved(Some(frame.clone())),
             Notice::Personal { user, entry },
-            Notice::State { conversation, frame: frame.clone(), hidden_from: hidden.clone(), change: 11 },
+            Notice::Watermarks { conversation, watermarks, to_all: true, change: 11 },
             Notice::EphemeralIn { conversation, frame: frame.clone(), hidden_from: hidden.clone() },
             Notice::EphemeralTo { users: hidden, frame: frame_too },
             Notice::SessionsEnded { user, which: Which::AllBut(SessionId(2)), code: CloseCode::Revoked },

@@ -159,11 +159,10 @@ impl Sweep {
             match change {
                 Change::Moved(stream, seq) => repaired += u64::from(hub.jump(stream, seq, &mut rung)),
                 Change::Positions(conversation) => {
-                    let stream = Stream::Conversation(conversation);
                     let unheard = rows.iter().filter(|row| !self.feed.found(**row)).count();
-                    if unheard > 0 && hub.follows(stream) {
+                    if unheard > 0 && hub.follows(Stream::Conversation(conversation)) {
                         repaired += 1;
-                        hub.refresh(stream, &mut rung);
+                        hub.reread_watermarks(conversation, &mut rung);
                     }
                 }
                 Change::Sessions(_) => {}

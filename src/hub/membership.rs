@@ -62,7 +62,7 @@ impl Hub {
             let mut state = socket.lock();
             // What was told while the socket started, or to another socket of the user, is read.
             match delivered.cmp(&as_of) {
-                std::cmp::Ordering::Greater => state.behind.insert(personal, Behind::at(as_of)),
+                std::cmp::Ordering::Greater => state.behind.insert(personal, Behind::At(as_of)),
                 std::cmp::Ordering::Less => state.behind.insert(personal, Behind::Ahead(as_of)),
                 std::cmp::Ordering::Equal => state.behind.remove(&personal),
             };
@@ -155,6 +155,7 @@ impl Hub {
                     followers.sockets.retain(|other| other.id != socket.id);
                     state.following.remove(place);
                     state.behind.remove(&stream);
+                    state.watermarks.remove(&change.conversation);
                     changed = true;
                 }
                 _ => {}
@@ -181,7 +182,10 @@ fn begin(followers: &mut Followers, state: &mut State, stream: Stream, origin: O
         Origin::Told if *followers.delivered.get_or_insert(0) == 0 => return,
         Origin::Told | Origin::Read | Origin::State => {}
     }
-    state.behind.insert(stream, Behind::at(0));
+    state.behind.insert(stream, Behind::At(0));
+    if let Stream::Conversation(conversation) = stream {
+        state.watermarks.insert(conversation);
+    }
 }
 
 impl State {

@@ -1,7 +1,8 @@
 //! What the hub and the task of a socket share: the outbox, where the socket is behind, and why it must close.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +32,11 @@ pub struct Socket {
 pub(super) struct State {
     pub(super) outbox: VecDeque<Utf8Bytes>,
     pub(super) bytes: usize,
-    pub(super) behind: HashMap<Stream, Behind>,
+    pub(super) behind: BTreeMap<Stream, Behind>,
+    /// The stream whose turn it was last in this round.
+    turn: Option<Stream>,
+    /// Conversations whose watermarks are to be read for this socket, as it may have missed some.
+    pub(super) watermarks: BTreeSet<ConversationId>,
     close: Option<CloseCode>,
     /// The conversations it follows, ascending, so that it can be forgotten without looking through all.
     pub(super) following: Vec<ConversationId>,
@@ -47,19 +52,21 @@ pub(super) struct State {
 /// Where a socket stands in a stream it is not live in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Behind {
-    /// Pages are to be pulled from here. `told`: state without a number was told since the last pull began, so that
-    /// the page it reads may lack it.
-    At { cursor: i64, told: bool },
+    /// Pages are to be pulled from here.
+    At(i64),
     /// In the personal stream of a socket that starts: where it begins is not known yet.
     Starting,
     /// Caught up to here, which is more than was delivered: the events up to here are still on their way.
     Ahead(i64),
 }
 
-impl Behind {
-    pub(super) fn at(cursor: i64) -> Behind {
-        Behind::At { cursor, told: false }
-    }
+/// What a socket is to read next from the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pull {
+    /// A page of a stream, from a cursor.
+    Page(Stream, i64),
+    /// The watermarks of conversations.
+    Watermarks(Vec<ConversationId>),
 }
 
 /// Sockets that got something and must be rung once the whole batch is in.
@@ -81,6 +88,18 @@ impl State {
         self.outbox.push_back(frame);
     }
 
+    /// A page of the next stream in this round.
+    fn next_page(&mut self) -> Option<Pull> {
+        let from = self.turn.map_or(Unbounded, Excluded);
+        let mut rest = self.behind.range((from, Unbounded));
+        let (stream, cursor) = rest.find_map(|(stream, behind)| match behind {
+            Behind::At(cursor) => Some((*stream, *cursor)),
+            Behind::Ahead(_) | Behind::Starting => None,
+        })?;
+        self.turn = Some(stream);
+        Some(Pull::Page(stream, cursor))
+    }
+
     /// Notes that the socket is to be rung, once however many events it gets.
     pub(super) fn ring(&mut self, socket: &Arc<Socket>, rung: &mut Rung) {
         if !self.rung {
@@ -93,7 +112,7 @@ impl State {
 impl Socket {
     /// A socket that is *starting*: see [`super::Hub::register`].
     pub(super) fn starting(id: u64, actor: Actor, opened_at: Micros) -> Socket {
-        let behind = HashMap::from([(Stream::Personal(actor.user), Behind::Starting)]);
+        let behind = BTreeMap::from([(Stream::Personal(actor.user), Behind::Starting)]);
         Socket {
             id,
             actor: Actor { socket: Some(id), ..actor },
@@ -144,16 +163,31 @@ impl Socket {
         waiting
     }
 
-    /// A stream to pull a page of, and from where.
-    pub fn next_behind(&self) -> Option<(Stream, i64)> {
+    /// What to read next, in rounds: a page of each stream that the socket is behind in, then the watermarks of at most
+    /// `many` conversations, which count as read from here on. So no stream waits for all of another one.
+    pub fn next_pull(&self, many: usize) -> Option<Pull> {
         let mut state = self.lock();
-        state.behind.iter_mut().find_map(|(stream, behind)| match behind {
-            Behind::At { cursor, told } => {
-                *told = false;
-                Some((*stream, *cursor))
-            }
-            Behind::Ahead(_) | Behind::Starting => None,
-        })
+        if let Some(page) = state.next_page() {
+            return Some(page);
+        }
+        state.turn = None;
+        let conversations: Vec<ConversationId> = state.watermarks.iter().take(many).copied().collect();
+        if conversations.is_empty() {
+            return state.next_page();
+        }
+        state.watermarks.retain(|conversation| !conversations.contains(conversation));
+        Some(Pull::Watermarks(conversations))
+    }
+
+    /// The watermarks of these are to be read.
+    pub fn read_watermarks(&self, conversations: impl IntoIterator<Item = ConversationId>) {
+        self.lock().watermarks.extend(conversations);
+        self.bell.notify_one();
+    }
+
+    /// Puts a frame into the outbox that was read for this socket alone.
+    pub fn put(&self, frame: Utf8Bytes) {
+        self.lock().put(frame);
     }
 
     /// Why the socket must close, if it must.

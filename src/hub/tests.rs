@@ -21,8 +21,8 @@ enum Step {
     Sweep,
     /// What came early has waited long enough.
     GiveUp,
-    /// A sweep sees that positions moved.
-    Refresh,
+    /// A position in the database moves, and is told; or only a sweep sees it.
+    Mark { told: bool },
     /// A client reads what is in its outbox.
     Read(usize),
     /// A socket that is behind pulls a page of at most `size` numbers.
@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..6usize, any::<bool>()).prop_map(|(place, again)| Step::Arrive { place, again }),
         1 => (0..6usize).prop_map(Step::Lose),
         1 => Just(Step::Sweep),
-        1 => Just(Step::Refresh),
+        2 => any::<bool>().prop_map(|told| Step::Mark { told }),
         1 => Just(Step::GiveUp),
         2 => (0..3usize).prop_map(Step::Read),
         3 => (0..3usize, 1..4i64).prop_map(|(socket, size)| Step::Pull { socket, size }),
@@ -50,10 +50,15 @@ fn step() -> impl Strategy<Value = Step> {
 struct Client {
     cursor: i64,
     hole: bool,
+    position: i64,
 }
 
 impl Client {
     fn hear(&mut self, frame: &str) {
+        if let Some(position) = frame.strip_prefix("at ") {
+            self.position = self.position.max(position.parse().expect("a number"));
+            return;
+        }
         let (after, upto) = frame.split_once(' ').expect("two numbers");
         let (after, upto): (i64, i64) = (after.parse().expect("a number"), upto.parse().expect("a number"));
         if upto <= self.cursor {
@@ -68,6 +73,7 @@ struct World {
     sockets: Vec<Arc<Socket>>,
     clients: Vec<Client>,
     head: i64,
+    position: i64,
     coming: Vec<i64>,
 }
 
@@ -86,7 +92,11 @@ impl World {
         }
         hub.position(STREAM, 0);
         let clients = sockets.iter().map(|_| Client::default()).collect();
-        World { hub, sockets, clients, head: 0, coming: Vec::new() }
+        World { hub, sockets, clients, head: 0, position: 0, coming: Vec::new() }
+    }
+
+    fn watermark(&self) -> Utf8Bytes {
+        format!("at {}", self.position).into()
     }
 
     fn arrive(&self, seq: i64) {
@@ -107,7 +117,14 @@ impl World {
     /// As the socket's task does: it writes what waits before it pulls a page.
     fn pull(&mut self, socket: usize, size: i64) -> bool {
         self.read(socket);
-        let Some((stream, from)) = self.sockets[socket].next_behind() else { return false };
+        let (stream, from) = match self.sockets[socket].next_pull(1) {
+            None => return false,
+            Some(Pull::Page(stream, from)) => (stream, from),
+            Some(Pull::Watermarks(_)) => {
+                self.sockets[socket].put(self.watermark());
+                return true;
+            }
+        };
         let upto = self.head.min(from + size);
         let page = Caught { upto, more: upto < self.head, frame: (upto > from).then(|| frame(from, upto)) };
         self.hub.caught_up(&self.sockets[socket], stream, from, page);
@@ -129,7 +146,14 @@ impl World {
             Step::Lose(place) if place < self.coming.len() => drop(self.coming.remove(place)),
             Step::Sweep => drop(self.hub.jump(STREAM, self.head, &mut Rung::default())),
             Step::GiveUp => self.hub.give_up(&mut Rung::default()),
-            Step::Refresh => self.hub.refresh(STREAM, &mut Rung::default()),
+            Step::Mark { told } => {
+                self.position += 1;
+                let (conversation, mut rung) = (ConversationId(1), Rung::default());
+                match told {
+                    true => self.hub.tell_watermarks(conversation, &self.watermark(), &[], &mut rung),
+                    false => self.hub.reread_watermarks(conversation, &mut rung),
+                }
+            }
             Step::Read(socket) => self.read(socket),
             Step::Pull { socket, size } => drop(self.pull(socket, size)),
             Step::Rewind { socket, back } => {
@@ -162,23 +186,33 @@ proptest! {
             while world.pull(socket, 3) {}
             world.read(socket);
             prop_assert_eq!(world.clients[socket].cursor, world.head, "socket {}", socket);
-            prop_assert!(world.sockets[socket].next_behind().is_none());
+            prop_assert_eq!(world.clients[socket].position, world.position, "socket {}", socket);
+            prop_assert!(world.sockets[socket].next_pull(1).is_none());
         }
     }
 }
 
 #[test]
-fn what_is_told_while_a_page_is_read_is_read_again() {
-    let world = World::new();
-    let socket = &world.sockets[0];
-    world.hub.rewind(socket, STREAM, 0);
-    let (stream, from) = socket.next_behind().expect("it is behind");
-    // The page is being read; a position that it may lack is told meanwhile.
-    world.hub.tell(STREAM, &"a position".into(), &[], Loss::Repair, &mut Rung::default());
-    world.hub.caught_up(socket, stream, from, Caught { upto: 0, more: false, frame: None });
-    assert_eq!(socket.next_behind(), Some((STREAM, 0)), "a page that was read after the telling has it");
-    world.hub.caught_up(socket, stream, from, Caught { upto: 0, more: false, frame: None });
-    assert_eq!(socket.next_behind(), None);
+fn d19_streams_take_turns_and_watermarks_have_one_in_each_round() {
+    let mut world = World::new();
+    let socket = &Arc::clone(&world.sockets[0]);
+    let streams = [1, 2, 3].map(|id| Stream::Conversation(ConversationId(id)));
+    world.hub.start(socket, 1, &[1, 2, 3].map(ConversationId));
+    world.read(0);
+    streams.iter().for_each(|stream| world.hub.rewind(socket, *stream, 0));
+    socket.read_watermarks((1..=5).map(ConversationId));
+    let turns = |count: usize| (0..count).filter_map(|_| socket.next_pull(2)).collect::<Vec<_>>();
+    let page = |at: usize| Pull::Page(streams[at], 0);
+    let watermarks = |ids: &[i64]| Pull::Watermarks(ids.iter().copied().map(ConversationId).collect());
+    // Nobody takes the pages, so each stream stays behind.
+    let round = [page(0), page(1), page(2), watermarks(&[1, 2])];
+    assert_eq!(turns(4), round);
+    assert_eq!(turns(4), [page(0), page(1), page(2), watermarks(&[3, 4])]);
+    // One that caught up is passed over; what came back is due again.
+    world.hub.caught_up(socket, streams[1], 0, Caught { upto: 0, more: false, frame: None });
+    socket.read_watermarks([ConversationId(1)]);
+    assert_eq!(turns(3), [page(0), page(2), watermarks(&[1, 5])]);
+    assert_eq!(turns(4), [page(0), page(2), page(0), page(2)]);
 }
 
 #[test]
@@ -188,12 +222,12 @@ fn two_events_that_come_in_the_wrong_order_are_told_in_the_right_one() {
     world.arrive(2);
     let mut frames = Vec::new();
     world.sockets[0].take(&mut frames);
-    assert!(frames.is_empty() && world.sockets[0].next_behind().is_none(), "the second waits for the first");
+    assert!(frames.is_empty() && world.sockets[0].next_pull(1).is_none(), "the second waits for the first");
     world.arrive(1);
     world.sockets[0].take(&mut frames);
     assert_eq!(frames, [frame(0, 1), frame(1, 2)]);
     // A first one that never comes is read from the database.
     world.arrive(4);
     world.hub.give_up(&mut Rung::default());
-    assert_eq!(world.sockets[0].next_behind(), Some((STREAM, 2)));
+    assert_eq!(world.sockets[0].next_pull(1), Some(Pull::Page(STREAM, 2)));
 }

@@ -134,7 +134,7 @@ pub struct Reaction {
 }
 
 /// How far a member has received and read. State, merged by maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::FromRow)]
 pub struct Watermark {
     /// The member.
     pub user: UserId,
@@ -142,6 +142,17 @@ pub struct Watermark {
     pub delivered: i64,
     /// All up to this `seq` was read.
     pub read: i64,
+}
+
+/// Where a member stands in which conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct PlacedWatermark {
+    /// Which conversation.
+    pub conversation: ConversationId,
+    /// The member and where they stand. Keep the greater of old and new.
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub watermark: Watermark,
 }
 
 /// A member of a conversation.

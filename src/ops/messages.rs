@@ -14,10 +14,11 @@ use crate::protocol::Event;
 use crate::protocol::commands::{
     MessageDelete, MessageDelivered, MessageEdit, MessageHistory, MessageRead, MessageSearch, MessageSend,
 };
-use crate::protocol::events::{MessageDeleted, MessageEdited, WatermarkMoved};
+use crate::protocol::events::{MessageDeleted, MessageEdited};
 use crate::protocol::replies::{Changed, Done, Found, History, Sent};
 use crate::sentence;
 use crate::store::messages::Side;
+use crate::store::watermarks::{self, Mark};
 use crate::store::writer::NewMessage;
 use crate::store::{Conn, Tx, changes, conversations, lists, messages, search, streams};
 use crate::text;
@@ -160,9 +161,7 @@ pub async fn history(app: &App, actor: Actor, input: MessageHistory) -> Result<H
     // The head is read before the messages, so that it never promises what the page may lack.
     let head = conversations::membership(&mut conn, conversation, actor.user).await?.head;
     let (messages, more) = messages::history(&mut conn, actor.user, conversation, side, limit).await?;
-    let watermarks = streams::watermarks(&mut conn, actor.user, &[conversation]).await?;
-    let watermarks = watermarks.into_iter().map(|at| at.watermark).collect();
-    Ok(History { conversation, head, messages, more, watermarks })
+    Ok(History { conversation, head, messages, more })
 }
 
 /// How many messages of a conversation the caller may see; none where the caller is no member.
@@ -189,7 +188,7 @@ pub async fn one(app: &App, actor: Actor, conversation: ConversationId, id: Mess
 
 /// How far the members of a conversation have received and read, as far as the caller may know.
 pub async fn watermarks(app: &App, actor: Actor, conversation: ConversationId) -> Result<Vec<Watermark>> {
-    let found = streams::watermarks(&mut app.store.read(actor.user).await?, actor.user, &[conversation]).await?;
+    let found = watermarks::of_all(&mut app.store.read(actor.user).await?, actor.user, &[conversation]).await?;
     Ok(found.into_iter().map(|at| at.watermark).collect())
 }
 
@@ -217,23 +216,8 @@ async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered:
     if delivered < 0 {
         return Err(Error::field("seq", sentence!("at-least", min = 0_i64)));
     }
-    // Most marks repeat what is known; those do not wait for the writer.
-    let known = conversations::membership(&mut app.store.read(actor.user).await?, conversation, actor.user).await?;
-    if known.head < delivered {
-        return Err(Error::field("seq", sentence!("no-such-number")));
-    }
-    if known.delivered >= delivered && known.read >= read {
-        return Ok(Done {});
-    }
-    let mut tx = app.store.begin(actor.user).await?;
-    conversations::membership(&mut tx, conversation, actor.user).await?;
-    let moved = conversations::raise_watermark(&mut tx, conversation, actor.user, delivered, read).await?;
-    let Some((delivered, read)) = moved else { return Ok(Done {}) };
     let watermark = Watermark { user: actor.user, delivered, read };
-    let frame = Event::WatermarkMoved(WatermarkMoved { conversation, watermark }).encode();
-    let hidden_from = conversations::blocked_with(&mut tx, conversation, actor.user).await?;
-    app.commit(tx, vec![Notice::State { conversation, frame, hidden_from, change: 0 }]).await?;
-    Ok(Done {})
+    app.watermarks.raise(Mark { conversation, watermark }).await.map(|()| Done {})
 }
 
 /// Finds messages by their words.

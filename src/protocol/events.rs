@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::model::{ConversationId, Message, Micros, PersonalEntry, UserId, UserPresence, Watermark};
+use crate::model::{ConversationId, Message, Micros, PersonalEntry, PlacedWatermark, UserId, UserPresence};
 
 /// A row of the event table.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ events! {
     "conversation.page" ConversationPage, "What you missed of a conversation, or what did not fit your outbox.";
     "personal" Personal, "An entry of your personal stream.";
     "personal.page" PersonalPage, "What you missed of your personal stream.";
-    "watermark" WatermarkMoved, "A member received or read more.";
+    "watermarks" Watermarks, "How far members have received and read, in one conversation or several.";
     "typing" Typing, "A member is typing, or stopped. At most once, expires by itself.";
     "presence" PresenceChanged, "Somebody whom you may see came, went or changed status. At most once.";
     "auth.expiring" AuthExpiring, "The access token ends soon. Renew it with auth.refresh.";
@@ -156,9 +156,6 @@ pub struct ConversationPage {
     pub more: bool,
     /// The messages whose latest change lies in the range, by `rev`, in their state of now.
     pub messages: Vec<Message>,
-    /// How far each member has received and read; on the last page.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub watermarks: Vec<Watermark>,
 }
 
 /// An entry of the personal stream.
@@ -182,14 +179,11 @@ pub struct PersonalPage {
     pub entries: Vec<PersonalEntry>,
 }
 
-/// Positions of a member.
+/// Positions of members.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct WatermarkMoved {
-    /// Which conversation.
-    pub conversation: ConversationId,
-    /// The member and where they stand. Keep the greater of old and new.
-    #[serde(flatten)]
-    pub watermark: Watermark,
+pub struct Watermarks {
+    /// Who stands where. Keep the greater of old and new, each number by itself.
+    pub watermarks: Vec<PlacedWatermark>,
 }
 
 /// Somebody types.

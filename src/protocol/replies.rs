@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::events::WatermarkMoved;
 use crate::model::{
     Conversation, ConversationId, Match, Message, MessageId, Micros, PersonalEntry, Profile, ReportId, Session,
-    SessionId, UserId, UserPresence, Watermark,
+    SessionId, UserId, UserPresence,
 };
 
 /// It is done; there is nothing to tell.
@@ -72,8 +71,6 @@ pub struct Resumed {
     pub gone: Vec<ConversationId>,
     /// The named conversations whose cursor lies above the head: forget what you have of them and load again.
     pub reset_conversations: Vec<ConversationId>,
-    /// How far the members of the named conversations that did not move have received and read.
-    pub watermarks: Vec<WatermarkMoved>,
 }
 
 /// Why cursors are worth nothing here.
@@ -119,8 +116,6 @@ pub struct History {
     pub messages: Vec<Message>,
     /// Whether there are more in the direction asked for.
     pub more: bool,
-    /// How far each member has received and read.
-    pub watermarks: Vec<Watermark>,
 }
 
 /// Messages found, newest first.

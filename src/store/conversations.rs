@@ -305,21 +305,6 @@ pub async fn blocks_among(conn: &mut Conn, user: UserId, others: &[UserId]) -> R
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&others).fetch_all(c))?)
 }
 
-/// Raises a member's watermarks. Answers where they stand now, if that moved.
-pub async fn raise_watermark(
-    tx: &mut Conn,
-    conversation: ConversationId,
-    user: UserId,
-    delivered: i64,
-    read: i64,
-) -> Result<Option<(i64, i64)>> {
-    const SQL: &str = "UPDATE members SET \
-            delivered = CASE WHEN delivered < $3 THEN $3 ELSE delivered END, \
-            read = CASE WHEN read < $4 THEN $4 ELSE read END \
-        WHERE conversation_id = $1 AND user_id = $2 AND (delivered < $3 OR read < $4) RETURNING delivered, read";
-    Ok(on!(tx, c => sqlx::query_as(SQL).bind(conversation).bind(user).bind(delivered).bind(read).fetch_optional(c))?)
-}
-
 /// A place in the list of conversations: when the last one of the page changed, and which it was.
 #[derive(Debug, Clone, Copy, FromRow)]
 pub struct ListPosition {

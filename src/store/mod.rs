@@ -32,6 +32,7 @@ pub mod supervision;
 pub mod sweep;
 mod turns;
 mod visible;
+pub mod watermarks;
 pub mod writer;
 
 use std::future::Future;

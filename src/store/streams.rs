@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::FromRow;
 
-use super::visible::{no_block, pair_of};
 use super::{Conn, Purpose, Store, json_list, on, run};
 use crate::error::{Error, Result};
-use crate::model::{ConversationId, Micros, PersonalEntry, PersonalKind, UserId, Watermark};
+use crate::model::{ConversationId, Micros, PersonalEntry, PersonalKind, UserId};
 
 /// A conversation that a user is in, and how far it is.
 #[derive(Debug, Clone, Copy, FromRow)]
@@ -27,16 +26,6 @@ pub struct Memberships {
     pub as_of: i64,
     /// The conversations, ascending.
     pub heads: Vec<Head>,
-}
-
-/// Where a member stands in which conversation.
-#[derive(Debug, Clone, Copy, FromRow)]
-pub struct PlacedWatermark {
-    /// Which conversation.
-    pub conversation: ConversationId,
-    /// Who, and where.
-    #[sqlx(flatten)]
-    pub watermark: Watermark,
 }
 
 impl Store {
@@ -124,27 +113,6 @@ pub async fn heads_of(conn: &mut Conn, user: UserId, conversations: &[Conversati
         JOIN conversations c ON c.id = m.conversation_id";
     let ids = json_list(conversations);
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).bind(&ids).fetch_all(c))?)
-}
-
-/// How far everybody whom a reader may see has received and read, in some conversations of the reader.
-pub async fn watermarks(
-    conn: &mut Conn,
-    reader: UserId,
-    conversations: &[ConversationId],
-) -> Result<Vec<PlacedWatermark>> {
-    const SQL: &str = concat!(
-        "SELECT m.conversation_id AS conversation, m.user_id AS user, m.delivered, m.read \
-        FROM json_each($2) j \
-        JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
-        JOIN members m ON m.conversation_id = me.conversation_id \
-        JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL ",
-        pair_of!("p", "$1", "m.user_id"),
-        " WHERE ",
-        no_block!("p"),
-        " AND (m.delivered > 0 OR m.read > 0) ORDER BY m.conversation_id, m.user_id"
-    );
-    let ids = json_list(conversations);
-    Ok(on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?)
 }
 
 /// The head of a user's personal stream.

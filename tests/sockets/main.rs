@@ -12,3 +12,6 @@ mod support;
 
 mod closing;
 mod memory;
+mod seed;
+mod turns;
+mod watermarks;

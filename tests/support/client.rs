@@ -56,6 +56,7 @@ fn told(mut frame: Value) -> Vec<Value> {
     let list = |name: &str| data[name].as_array().into_iter().flatten();
     match frame["type"].as_str() {
         Some("personal.page") => list("entries").map(|entry| event("personal", entry.clone())).collect(),
+        Some("watermarks") => list("watermarks").map(|watermark| event("watermark", watermark.clone())).collect(),
         Some("conversation.page")
             if list("messages").all(|message| message["rev"] == message["seq"] && message["hidden"] != true) =>
         {
@@ -258,7 +259,7 @@ impl Client {
     fn keep(&mut self, frame: Value) {
         if frame["ok"].is_boolean() {
             self.replies.push(frame);
-        } else if self.resumes {
+        } else if self.resumes && frame["type"] != "watermarks" {
             self.events.push_back(frame);
         } else {
             self.events.extend(told(frame));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Config;
-use crate::hub::{Caught, Delivery};
+use crate::hub::{Caught, Delivery, Pull};
 use crate::model::{Actor, SessionId};
 
 const USER: UserId = UserId(1);
@@ -116,7 +116,11 @@ impl World {
     /// Answers whether there was something to pull.
     fn pull(&mut self, index: usize) -> bool {
         let Some(device) = self.devices[index].as_ref().filter(|device| device.started) else { return false };
-        let Some((stream, from)) = device.socket.next_behind() else { return false };
+        let (stream, from) = match device.socket.next_pull(1) {
+            None => return false,
+            Some(Pull::Watermarks(_)) => return true,
+            Some(Pull::Page(stream, from)) => (stream, from),
+        };
         let mut rung = Rung::default();
         match stream {
             Stream::Personal(_) => {

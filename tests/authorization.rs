@@ -9,7 +9,7 @@ use duet::protocol::Command;
 use serde_json::{Value, json};
 use support::raw::RawSocket;
 use support::server::PASSWORD;
-use support::{Client, Server, http};
+use support::{Client, Server, http, rows};
 
 /// An id that was never given.
 const NEVER: i64 = 4_000_000_000;
@@ -266,34 +266,6 @@ fn unnamed(value: &Value, named: &Target, key: &str) -> Value {
     }
 }
 
-/// Every row of the database, as text.
-async fn everything(server: &Server) -> Vec<String> {
-    let mut database = server.database().reader().await;
-    let mut rows = Vec::new();
-    for table in [
-        "users",
-        "interests",
-        "sessions",
-        "personal",
-        "pairs",
-        "conversations",
-        "members",
-        "files",
-        "pictures",
-        "messages",
-        "reactions",
-        "removals",
-        "reports",
-    ] {
-        let columns = database.columns(table).await.join(", ");
-        let found = database.rows(&columns, &format!("FROM {table}")).await;
-        let mut found: Vec<String> = found.into_iter().map(|row| format!("{table} {}", Value::from(row))).collect();
-        found.sort();
-        rows.extend(found);
-    }
-    rows
-}
-
 /// A reply without its number.
 async fn ask(client: &mut Client, name: &str, data: Value) -> Value {
     let id = client.say(name, data).await;
@@ -318,7 +290,7 @@ async fn s24_what_is_not_yours_does_not_exist() {
         client.command("ping", json!({})).await;
     }
     said(&mut world, "before").await;
-    let before = everything(&world.server).await;
+    let before = rows::lines_with_sessions(&world.server).await;
     let mut wrong = Vec::new();
     for (column, asker) in world.askers.iter_mut().enumerate() {
         for command in Command::ALL {
@@ -343,9 +315,8 @@ async fn s24_what_is_not_yours_does_not_exist() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let after = everything(&world.server).await;
-    let changed: Vec<&String> = after.iter().filter(|row| !before.contains(row)).collect();
-    assert!(changed.is_empty() && before.len() == after.len(), "{changed:#?}");
+    let after = rows::lines_with_sessions(&world.server).await;
+    rows::must_be_unchanged(&before, &after);
     // The next thing that vera hears of anything comes from fay.
     let heard = said(&mut world, "after").await;
     assert!(heard.is_empty(), "vera was told {heard:?}");
@@ -394,7 +365,7 @@ async fn said(world: &mut World, text: &str) -> Vec<Value> {
 async fn s24_nobody_does_nothing() {
     let world = world().await;
     let target = world.askers[0].target.clone();
-    let before = everything(&world.server).await;
+    let before = rows::lines_with_sessions(&world.server).await;
     for (number, command) in Command::ALL.iter().enumerate() {
         let mut socket = RawSocket::open(world.server.next_address(), "", None).await.expect("an upgrade");
         let Case(name, input, _) = case(command.name);
@@ -421,7 +392,7 @@ async fn s24_nobody_does_nothing() {
         let unread = path.starts_with("/api/token/");
         assert_eq!(forged.status, if unread { 400 } else { 401 }, "{method} {path}: {}", forged.body);
     }
-    assert_eq!(before, everything(&world.server).await);
+    rows::must_be_unchanged(&before, &rows::lines_with_sessions(&world.server).await);
 }
 
 /// The routes name nobody but the caller, except by a token. Another's token does nothing to them.

@@ -300,11 +300,16 @@ async fn where_only_matches_talk_a_stranger_cannot_open_a_conversation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_dies_without_a_word_is_noticed_and_its_user_is_gone() {
-    let quick = [("ping-ms", "100"), ("silent-ms", "400"), ("presence-linger-ms", "50")];
+    let quick = [("ping-ms", "300"), ("silent-ms", "2000"), ("presence-linger-ms", "50")];
     let server = Server::start(&quick).await;
-    let (mut ann, bob, _) = two_who_talk(&server).await;
-    // Bob's client reads no more, so that it answers no ping; its end of the connection stays open.
-    let gone = ann.expect_where("presence", |one| one["presence"] == "offline").await;
+    let (anns, bobs) = (server.account("ann").await, server.account("bob").await);
+    let user = server.database().reader().await.number("id", "FROM users WHERE username = 'bob'").await;
+    let mut ann = Client::connect(&server, anns).await;
+    ann.command("conversation.open", json!({ "user": user })).await;
+    // Bob's client reads no more than its greeting, so that it answers no ping; its end of the connection stays open.
+    // Ann's reads all the time.
+    let offline = ann.expect_where("presence", |one| one["presence"] == "offline");
+    let (bob, gone) = tokio::join!(Client::connect(&server, bobs), offline);
     assert_eq!(gone["user"], bob.user);
     ann.command("ping", json!({})).await;
 }

@@ -21,6 +21,7 @@ use sqlx::{AssertSqlSafe, Connection};
 use support::checker::Source;
 use support::node::Launch;
 use support::private::Postgres;
+use support::server::patient;
 use support::setup::shared;
 use support::{Client, Server, in_time};
 
@@ -75,9 +76,7 @@ async fn new_database() -> String {
 async fn nodes(count: usize, url: &str, settings: &[(&str, &str)]) -> Server {
     let home = tempfile::Builder::new().prefix("duet-test-").tempdir().expect("a directory");
     let redis = shared().await.redis.url();
-    let own = [("argon2-memory-kib", "8"), ("argon2-passes", "1"), ("log", "warn"), ("commands-per-s", "0")];
-    let all = own.iter().chain(&[("likes-per-hour", "0"), ("direct-per-hour", "0")]).chain(settings);
-    let mut all: Vec<_> = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut all = patient(settings);
     all.extend([("database-url".to_owned(), url.to_owned()), ("redis-url".to_owned(), redis)]);
     let launches = (0..count).map(|node| Launch {
         data: home.path().join(format!("data-{node}")),
@@ -163,6 +162,19 @@ async fn add_user(tx: &mut Tx, name: &str) -> duet::error::Result<Option<UserId>
     accounts::insert(tx, &user, 0).await
 }
 
+/// A transaction that has written, on a machine so busy that the first ones may sleep too long before that.
+async fn written(store: &Store, name: &str) -> Tx {
+    in_time("a transaction that writes", async {
+        loop {
+            let mut tx = store.begin(Purpose::SignIn).await.expect("begin");
+            if add_user(&mut tx, name).await.is_ok() {
+                return tx;
+            }
+        }
+    })
+    .await
+}
+
 /// Polls a future so often at most, and drops it wherever it is then.
 async fn polled(future: impl Future, times: usize) {
     let mut future = pin!(future);
@@ -180,7 +192,8 @@ async fn transactions_dropped_at_any_moment_leave_nothing_open_and_lose_nothing(
     const WRITTEN: usize = 300;
     let url = new_database().await;
     // Few connections, so that what one leaves behind meets the next one.
-    let config = Config { database_url: url.clone().into(), postgres_writers: 3, ..Config::default() };
+    let config =
+        Config { database_url: url.clone().into(), postgres_writers: 3, postgres_wait_ms: 10_000, ..Config::default() };
     let store = std::sync::Arc::new(Store::open(&config, Use::Serving).await.expect("open the store"));
     async fn insert(store: &Store, name: &str, commit: bool) -> bool {
         let Ok(mut tx) = store.begin(Purpose::SignIn).await else { return false };
@@ -224,11 +237,7 @@ async fn a_transaction_that_slept_too_long_is_to_be_run_again_and_leaves_nothing
     let open = "SELECT count(*) FROM pg_stat_activity \
         WHERE datname = current_database() AND application_name = 'duet' AND state = 'idle in transaction'";
     // The process sleeps in the middle of a transaction, as one that was stopped does; the server ends it.
-    let (mut writing, mut committing) =
-        (store.begin(Purpose::SignIn).await.expect("begin"), store.begin(Purpose::SignIn).await.expect("begin"));
-    add_user(&mut writing, "slept").await.expect("write");
-    add_user(&mut committing, "slept before the commit").await.expect("write");
-    assert_eq!(number(&mut database, open).await, 2);
+    let (mut writing, committing) = (written(&store, "slept").await, written(&store, "slept before the commit").await);
     until(&mut database, "both transactions to be ended by the server", open, 0).await;
     let refused = add_user(&mut writing, "too late").await.expect_err("the transaction is over");
     assert!(refused.overtaken && refused.code == ErrorCode::Busy, "{refused}");
@@ -265,7 +274,7 @@ async fn a_command_that_ends_in_a_deadlock_is_run_again() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), counted).await.expect("the deadlock to be counted");
+    in_time("the deadlock to be counted", counted).await;
     assert_eq!(number(&mut watcher, "SELECT count(*) FROM pairs WHERE low_passed_at IS NOT NULL").await, 1);
 }
 

@@ -108,7 +108,7 @@ async fn s3_a_token_goes_into_a_header_or_a_frame_never_into_the_url() {
 
 #[tokio::test]
 async fn s5_whoever_says_nothing_is_sent_away() {
-    let server = Server::start(&[("header-ms", "400"), ("auth-ms", "400")]).await;
+    let server = Server::start(&[("header-ms", "2000"), ("auth-ms", "2000")]).await;
     let silent = exchange(server.next_address(), b"");
     let half = exchange(server.next_address(), b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Half");
     let body =
@@ -133,7 +133,7 @@ async fn s5_whoever_says_nothing_is_sent_away() {
     assert!(silent.1 && half.1 && body.1, "{silent:?} {half:?} {body:?}");
     assert_eq!(body.0, "HTTP/1.1 408 Request Timeout");
     assert_eq!(end.expect_err("closed").code, 4001);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     is_well(&server).await;
 }
 

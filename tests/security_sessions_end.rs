@@ -5,11 +5,12 @@
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use support::raw::RawSocket;
 use support::server::{Account, PASSWORD};
+use support::stopwatch::Stopwatch;
 use support::{Client, Server, http};
 
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -36,11 +37,11 @@ async fn home() -> Home {
 }
 
 /// Every one of the sockets is closed as revoked, in time; what they try to say meanwhile is not heard.
-async fn must_end(sockets: Vec<Client>, since: Instant) {
+async fn must_end(sockets: Vec<Client>, since: Stopwatch) {
     for mut socket in sockets {
         let ended = socket.expect_close().await;
         assert_eq!(ended.code, 4003, "{ended:?}");
-        assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
+        since.must_be_within(AT_ONCE, "the end of a socket");
     }
 }
 
@@ -82,7 +83,7 @@ async fn s13_logout_ends_its_session_and_no_other() {
     let mut home = home().await;
     let account = home.first[0].account.clone();
     let answer = home.first[0].http("POST", "/api/v1/auth/logout/", Some(&json!({}))).await;
-    let since = Instant::now();
+    let since = Stopwatch::start();
     assert_eq!(answer.status, 200, "{}", answer.body);
     // Whatever the sockets say from now on is not even begun.
     for socket in &mut home.first {
@@ -103,7 +104,7 @@ async fn s13_a_new_password_ends_all_other_sessions() {
     let account = home.second[0].account.clone();
     let data = json!({ "old": PASSWORD, "new": "another battery staple horse" });
     home.first[0].command("password.change", data).await;
-    let since = Instant::now();
+    let since = Stopwatch::start();
     must_end(std::mem::take(&mut home.second), since).await;
     must_be_shut_out(&home.server, &account).await;
     let mut listeners = std::mem::take(&mut home.first);
@@ -117,16 +118,16 @@ async fn s13_a_revoked_session_ends_and_one_that_revokes_itself_is_answered_firs
     let account = home.second[0].account.clone();
     let data = json!({ "session": home.second[0].session, "password": PASSWORD });
     home.first[0].command("session.revoke", data).await;
-    must_end(std::mem::take(&mut home.second), Instant::now()).await;
+    must_end(std::mem::take(&mut home.second), Stopwatch::start()).await;
     must_be_shut_out(&home.server, &account).await;
     must_live(&mut home.first).await;
     for _ in 0..20 {
         let mut own = Client::connect(&home.server, home.server.login("ann").await).await;
         own.command("session.revoke", json!({ "session": own.session, "password": PASSWORD })).await;
-        must_end(vec![own], Instant::now()).await;
+        must_end(vec![own], Stopwatch::start()).await;
     }
     home.first[0].command("account.delete", json!({ "password": PASSWORD })).await;
-    must_end(std::mem::take(&mut home.first), Instant::now()).await;
+    must_end(std::mem::take(&mut home.first), Stopwatch::start()).await;
 }
 
 /// The operator's command is another process; it is told to nobody but the database.
@@ -135,7 +136,7 @@ async fn s13_a_disabled_account_is_out_within_a_second() {
     let mut home = home().await;
     let accounts = [home.first[0].account.clone(), home.second[0].account.clone()];
     home.server.operate(&["user", "disable", "ann"]);
-    let since = Instant::now();
+    let since = Stopwatch::start();
     for socket in home.first.iter_mut().chain(&mut home.second) {
         let _ = socket.try_say("message.send", json!({ "conversation": home.conversation, "text": "late" })).await;
     }
@@ -154,7 +155,7 @@ async fn s13_a_disabled_account_is_out_within_a_second() {
     must_be_shut_out(&home.server, &accounts[0]).await;
     let again = Client::connect(&home.server, home.server.login("ann").await).await;
     home.server.operate(&["user", "revoke", "ann"]);
-    must_end(vec![again], Instant::now()).await;
+    must_end(vec![again], Stopwatch::start()).await;
 }
 
 /// A reader who holds its socket open by not reading gets nothing that came after its session ended.
@@ -176,7 +177,7 @@ async fn s13_not_reading_does_not_put_off_the_end() {
     let connections = server.open_connections();
     let answer = owner.http("POST", "/api/v1/auth/logout/", Some(&json!({}))).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    let since = Instant::now();
+    let since = Stopwatch::start();
     friend.command("message.send", say("the secret".to_owned())).await;
     // The owner's socket and the thief's.
     support::in_time("both sockets to be cut", async {
@@ -185,7 +186,7 @@ async fn s13_not_reading_does_not_put_off_the_end() {
         }
     })
     .await;
-    assert!(since.elapsed() < AT_ONCE, "it took {:?}", since.elapsed());
+    since.must_be_within(AT_ONCE, "the end of both sockets");
     let mut read = 0;
     while let Some((_, content)) = stalled.frame().await {
         read += content.len();

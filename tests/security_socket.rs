@@ -69,7 +69,7 @@ async fn s7_what_is_too_big_or_no_frame_ends_its_socket_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s7_empty_fragments_cost_nothing_and_have_an_end() {
-    let server = Server::start_plain(&[("ping-ms", "200"), ("silent-ms", "1500")]).await;
+    let server = Server::start_plain(&[("ping-ms", "500"), ("silent-ms", "5000")]).await;
     let mallory = server.account("mallory").await;
     let witness = server.account("witness").await;
     let empty = frame(MORE, b"").repeat(1000);
@@ -152,6 +152,8 @@ async fn s32_the_rate_is_of_the_user_not_of_the_socket() {
         let socket = number % sockets.len();
         waiting.push((socket, sockets[socket].say("ping", json!({})).await));
     }
+    // Two sockets are judged side by side, so the reply that is read last need not be of the command judged last. Nobody
+    // has to wait for longer than the longest wait told, counted from when all were judged.
     let (mut let_through, mut wait) = (0, 0);
     for (socket, id) in waiting {
         let reply = sockets[socket].reply(id).await;
@@ -161,8 +163,9 @@ async fn s32_the_rate_is_of_the_user_not_of_the_socket() {
         }
         let error = &reply["error"];
         assert_eq!((&error["code"], &error["retryable"]), (&json!("rate_limited"), &json!(true)), "{reply}");
-        wait = error["retry_after_ms"].as_u64().expect("how long to wait");
-        assert!((1..=1000).contains(&wait), "{reply}");
+        let told = error["retry_after_ms"].as_u64().expect("how long to wait");
+        assert!((1..=1000).contains(&told), "{reply}");
+        wait = wait.max(told);
     }
     let most = BURST + (begun.elapsed().as_secs_f64() * PER_S) as usize + 1;
     assert!((BURST..=most).contains(&let_through), "{let_through} of at most {most}");

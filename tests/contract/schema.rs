@@ -41,7 +41,7 @@ async fn explore(server: &Server, token: &str, paths: [&str; 2], seconds: &str) 
         .args(["run", &format!("http://{}/api/schema/", server.next_address())])
         .args(["--url", &format!("http://{}", server.next_address())])
         .args(["--header", &format!("Authorization: Bearer {token}"), "--exclude-checks", NOT_ASKED])
-        .args(["--max-time", seconds, "--seed", "1", "--no-shrink", "--continue-on-failure"])
+        .args(["--max-time", seconds, "--seed", "1", "--no-shrink", "--continue-on-failure", "--request-timeout", "60"])
         .args(paths)
         .env("NO_PROXY", "*")
         .current_dir(folder.path())
@@ -50,7 +50,7 @@ async fn explore(server: &Server, token: &str, paths: [&str; 2], seconds: &str) 
     let done = done.expect("run schemathesis");
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(said.contains("generated"), "it did nothing: {said}{}", String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{said}");
+    assert!(done.status.success(), "{}: {said}{}", done.status, String::from_utf8_lossy(&done.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]

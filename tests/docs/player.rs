@@ -15,7 +15,7 @@ use crate::support::setup::Because;
 use crate::support::{Server, http};
 
 /// Longest that an example waits for what it shows.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The same once an example of the block has failed.
 const LESS_PATIENCE: Duration = Duration::from_secs(2);
 /// How many of the frames that were not asked for a failure shows, and how much of each.

@@ -266,7 +266,7 @@ async fn a_url_ends_by_itself() {
 async fn who_takes_nothing_of_a_file_is_let_go() {
     const LONG: usize = 20 << 20;
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
-    let settings = [("operator-listen", free.to_string()), ("write-ms", "300".to_owned())];
+    let settings = [("operator-listen", free.to_string()), ("write-ms", "3000".to_owned())];
     let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
     let server = Server::start_alone(Because::OfTheProcess, &settings).await;
     let mut ann = server.user("ann").await;

@@ -12,13 +12,14 @@ use super::support::{Server, in_time};
 async fn files_are_kept_in_a_bucket_and_leave_it_again() {
     let bucket = Bucket::start().await;
     let url = bucket.url();
-    let server = Server::start(&[("media-url", &url), ("media-collect-ms", "100"), ("media-unused-s", "2")]).await;
-    let mut ann = server.user("ann").await;
+    let server = Server::start(&[("media-url", &url), ("media-collect-ms", "100")]).await;
+    let (mut ann, _bob, conversation) = super::two_who_talk(&server).await;
     let picture = ann.upload("picture", &jpeg(600, 400)).await;
     ann.command("profile.update", json!({ "pictures": [picture["id"]] })).await;
     // More than goes in one part.
     let bytes: Vec<u8> = (0..12_000_000_u32).map(|number| (number % 251) as u8).collect();
     let file = ann.upload("long", &bytes).await;
+    let sent = super::send(&mut ann, conversation, &file["id"]).await;
     let mut sizes: Vec<String> = bucket.keys();
     sizes.iter_mut().for_each(|key| *key = key.rsplit('.').next().expect("a size").to_owned());
     sizes.sort();
@@ -32,7 +33,9 @@ async fn files_are_kept_in_a_bucket_and_leave_it_again() {
     let small = ann.link(&picture["id"]).await.expect("a link")["small"].clone();
     let last = get(server.next_address(), &path_of(&small), &[("Range", "bytes=-2")]).await;
     assert_eq!((last.status, last.body.as_slice()), (206, &[0xff, 0xd9][..]));
-    in_time("what nobody uses to leave the bucket", async {
+    let message = json!({ "conversation": conversation, "seq": sent, "for_all": true });
+    ann.command("message.delete", message).await;
+    in_time("what was deleted to leave the bucket", async {
         while bucket.keys().len() > 2 {
             // Before the next look.
             tokio::time::sleep(Duration::from_millis(20)).await;

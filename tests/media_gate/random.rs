@@ -12,7 +12,7 @@ use crate::{make, voices};
 /// Small, so that whatever gets past them would be seen.
 const LIMITS: Limits = Limits { bytes: 300_000, side: 400, pixels: 60_000, frames: 12, animation: 200_000 };
 /// Far longer than any of these takes, so that a loop without an end is found.
-const AT_MOST: Duration = Duration::from_secs(20);
+const AT_MOST: Duration = Duration::from_secs(60);
 
 static SOUND: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let (quarters, noise) = (make::quarters(60, 40), make::noise(50, 30));

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use super::private::{Postgres, Redis, free_address};
 use super::proxy::{Proxy, Weather};
 use super::server::{Account, environment, home, settings};
 use super::setup::{SetUp, shared};
+use super::stopwatch::Stopwatch;
 use super::{Client, Server, http, in_time};
 
 /// What a cluster is made of, where it is not the usual.
@@ -143,9 +144,10 @@ impl Cluster {
         self.on_node(node, self.server.account(name).await).await
     }
 
-    /// Waits until a node is ready, or is not, and answers how long that took.
+    /// Waits until a node is ready, or is not, and answers how long that took, as far
+    /// as a processor was free.
     pub async fn until(&self, node: usize, what: &str, ready: bool) -> Duration {
-        let begun = Instant::now();
+        let begun = Stopwatch::start();
         let address = self.server.nodes[node].address;
         in_time(what, async {
             while (http::call(address, "GET", "/readyz", None, None).await.status == 200) != ready {
@@ -154,7 +156,7 @@ impl Cluster {
             }
         })
         .await;
-        begun.elapsed()
+        begun.quiet()
     }
 
     /// Waits until what a node tells its operator fits.

@@ -16,7 +16,7 @@ use super::socket::{Cut, Ended};
 use super::tally::Tally;
 
 /// How long a device waits for what the server must push by itself, before it is taken as missing.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Longest that a device which could not connect waits before it tries the next node, in milliseconds.
 const BACKOFF_MS: u64 = 200;
 

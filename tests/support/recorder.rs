@@ -96,6 +96,14 @@ impl Recorder {
         lines.filter(|line: &Value| line["what"] == what).map(|mut line| line["frame"].take()).collect()
     }
 
+    /// The last lines, each cut where it gets long.
+    pub fn tail(&self, lines: usize) -> Vec<String> {
+        const WIDTH: usize = 400;
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let last: Vec<&str> = text.lines().rev().take(lines).collect();
+        last.into_iter().rev().map(|line| line.chars().take(WIDTH).collect()).collect()
+    }
+
     /// Reads what was recorded since the last time, and folds it.
     pub fn fold(&self) {
         let mut folded = self.folded.lock().expect("no reader panics");

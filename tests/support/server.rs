@@ -20,6 +20,23 @@ use super::{Client, http};
 const PLAIN: &[(&str, &str)] =
     &[("argon2-memory-kib", "8"), ("argon2-passes", "1"), ("hash-queue", "1000"), ("log", "warn")];
 
+/// A machine with much to do is no reason to refuse or to close. Stories about a deadline set their own; stories about
+/// several nodes in trouble have those of users (`Cluster`).
+const PATIENT: &[(&str, &str)] = &[
+    ("header-ms", "60000"),
+    ("auth-ms", "60000"),
+    // Nobody reads from a client that waits for its turn, so it answers no ping.
+    ("silent-ms", "600000"),
+    ("write-ms", "60000"),
+    ("upload-idle-ms", "60000"),
+    ("query-ms", "10000"),
+    ("postgres-wait-ms", "10000"),
+    ("postgres-statement-ms", "15000"),
+    ("redis-wait-ms", "5000"),
+    ("deaf-ms", "10000"),
+    ("rotation-retry-s", "60"),
+];
+
 /// Load is no abuse where a story is not about abuse. A story's own settings come after these.
 const DEFAULTS: &[(&str, &str)] = &[
     ("commands-per-s", "0"),
@@ -31,6 +48,9 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// The key of all nodes of a cluster, so that a token is good on each; a story's own comes before it.
 const KEY: &str = "Zr8-one-key-for-all-nodes-of-a-cluster";
+
+/// How many frames a story that failed shows.
+const TAIL: usize = 40;
 
 /// Everybody's password, as none of the stories is about choosing one.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -68,17 +88,17 @@ impl Server {
 
     /// Starts one with the limits that users get, except for these settings.
     pub async fn start_plain(settings: &[(&str, &str)]) -> Server {
-        Server::begin(SetUp::of_this_run(), replaced(PLAIN, settings), &[]).await
+        Server::begin(SetUp::of_this_run(), replaced(&[PLAIN, PATIENT].concat(), settings), &[]).await
     }
 
     /// Starts one with these settings and variables of the environment.
     pub async fn start_with(own: &[(&str, &str)], environment: &[(&str, &str)]) -> Server {
-        Server::begin(SetUp::of_this_run(), settings(own), environment).await
+        Server::begin(SetUp::of_this_run(), patient(own), environment).await
     }
 
     /// Starts one process with SQLite in both set-ups, for the reason given.
     pub async fn start_alone(_: Because, own: &[(&str, &str)]) -> Server {
-        Server::begin(SetUp::Alone, settings(own), &[]).await
+        Server::begin(SetUp::Alone, patient(own), &[]).await
     }
 
     async fn begin(set_up: SetUp, mut all: Pairs, given: &[(&str, &str)]) -> Server {
@@ -281,7 +301,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.home.disable_cleanup(true);
-            println!("what was recorded is in {}", self.home.path().display());
+            println!("what was recorded is in {}; its last frames:", self.home.path().display());
+            self.recorder.tail(TAIL).iter().for_each(|line| println!("  {line}"));
             if let Source::Url(url) = &self.database {
                 // The server of the database goes with the tests. A dump that fails is worth no second failure.
                 let dump = self.home.path().join("database.sql");
@@ -303,6 +324,11 @@ fn owned(pairs: &[(&str, &str)]) -> Pairs {
 /// The settings of a node whose load is no abuse, and a story's own.
 pub(super) fn settings(own: &[(&str, &str)]) -> Pairs {
     replaced(&[PLAIN, DEFAULTS].concat(), own)
+}
+
+/// The same, with deadlines that no load makes a server miss.
+pub fn patient(own: &[(&str, &str)]) -> Pairs {
+    replaced(&[PLAIN, PATIENT, DEFAULTS].concat(), own)
 }
 
 /// A flag may stand once: the later value replaces the one before.

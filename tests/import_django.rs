@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::successors;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -230,7 +231,7 @@ async fn an_import_that_is_killed_goes_on_and_comes_to_the_same() {
     let killed = Target::new().await;
     let mut kills = 0;
     // Longer each time, so that it comes to an end, wherever the first ones are hit.
-    for pause in (1..).map(|step| Duration::from_millis(40 * step)) {
+    for pause in successors(Some(Duration::from_millis(40)), |pause| Some(pause.mul_f64(1.15))) {
         let mut command = killed.command(&service, &[]);
         let mut run = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()), "KILL", None);
         // The time after which it is killed.

@@ -3,6 +3,8 @@
 
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
+#[path = "tidy/time.rs"]
+mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -386,24 +388,6 @@ fn nothing_is_left_for_later() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-}
-
-#[test]
-fn tests_wait_for_what_they_need_and_not_for_time() {
-    // A sleep beside other branches of a select is a deadline, one in a loop a pause between two looks. Others say why.
-    let sleeping = pattern(r"^\s*(?:tokio::time::|std::thread::|thread::)?sleep\(.*;");
-    let reason = pattern(r"//");
-    let mut bare = Vec::new();
-    for file in files("tests").iter().filter(|file| !file.path.ends_with("tidy.rs")) {
-        let lines: Vec<&str> = file.text.lines().collect();
-        for (number, _) in lines.iter().enumerate().filter(|(_, line)| sleeping.is_match(line)) {
-            let around = &lines[number.saturating_sub(6)..=number];
-            if !around.iter().any(|line| reason.is_match(line) || line.contains("loop") || line.contains("while")) {
-                bare.push(format!("{}:{}", file.path, number + 1));
-            }
-        }
-    }
-    assert!(bare.is_empty(), "sleeps without a reason beside them: {bare:?}");
 }
 
 /// The names of the sentences of a catalogue, each with its gaps.

@@ -147,7 +147,7 @@ async fn what_cannot_be_taken_is_refused_before_it_is_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_stops_or_breaks_off_leaves_nothing_and_can_be_begun_again() {
-    let server = Server::start(&[("upload-idle-ms", "300")]).await;
+    let server = Server::start(&[("upload-idle-ms", "1000")]).await;
     let ann = server.user("ann").await;
     let token = format!("Bearer {}", ann.account.access);
     let headers = [("Authorization", token.as_str()), ("Content-Length", "1000")];

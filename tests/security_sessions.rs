@@ -9,12 +9,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Value, json};
 use support::http::{Response, call, call_with};
 use support::server::PASSWORD;
 use support::setup::Because;
 use support::stopwatch::Stopwatch;
+use support::tokens::signed;
 use support::{Client, Server};
 
 const SECRET: &str = "k3Jw9-0f1e2d3c4b5a69788796a5b4c3d2e1f0";
@@ -42,10 +43,6 @@ async fn rotate(server: &Server, client: &str, token: &str) -> Response {
 
 fn claims(token: &str) -> Value {
     jsonwebtoken::dangerous::insecure_decode_claims(token).expect("claims")
-}
-
-fn signed(header: &Header, claims: &Value, key: &str) -> String {
-    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(key.as_bytes()).expect("a key")).expect("signed")
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! Section 6.2: who calls, and how that is refused; section 6.4: in which language.
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Value, json};
 
 use crate::site::{ENGLISH, JSON, Person, ask, must, must_tell, post, registering};
 use crate::support::http::Response;
 use crate::support::server::PASSWORD;
+use crate::support::tokens;
 use crate::support::{Client, Server};
 
 const SECRET: &str = "the-key-of-this-story-and-of-no-other";
@@ -22,8 +23,7 @@ fn claims(token: &str) -> Value {
 }
 
 fn signed(claims: &Value) -> String {
-    let key = EncodingKey::from_secret(SECRET.as_bytes()).expect("a key");
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).expect("signed")
+    tokens::signed(&Header::new(Algorithm::HS256), claims, SECRET)
 }
 
 async fn with(server: &Server, path: &str, authorization: &str) -> Response {

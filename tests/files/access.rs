@@ -273,15 +273,19 @@ async fn who_takes_nothing_of_a_file_is_let_go() {
     let file = ann.upload("1", &vec![b'x'; LONG]).await["id"].clone();
     let path = ann.path(&file).await;
     drop(ann);
-    let open = || async { http::call(free, "GET", "/metrics", None, None).await.body.contains("duet_connections 1\n") };
+    let has = async |connections: usize| {
+        let numbers = http::call(free, "GET", "/metrics", None, None).await.body;
+        numbers.contains(&format!("duet_connections {connections}\n"))
+    };
+    in_time("ann to be gone", async { while !has(0).await {} }).await;
     let socket = TcpSocket::new_v4().expect("a socket");
     // What the system buffers of a connection must not be all of it.
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     let mut reader = socket.connect(server.next_address()).await.expect("connect");
     let asking = format!("GET {path} HTTP/1.1\r\nHost: duet\r\n\r\n");
     reader.write_all(asking.as_bytes()).await.expect("ask");
-    in_time("a reader to be there", async { while !open().await {} }).await;
-    in_time("a reader who takes nothing to be let go", async { while open().await {} }).await;
+    in_time("a reader to be there", async { while !has(1).await {} }).await;
+    in_time("a reader who takes nothing to be let go", async { while !has(0).await {} }).await;
     let mut came = Vec::new();
     // What was under way comes yet, or a reset.
     let _ = reader.read_to_end(&mut came).await;

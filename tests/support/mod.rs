@@ -32,6 +32,7 @@ pub mod setup;
 pub mod socket;
 pub mod stopwatch;
 pub mod tally;
+pub mod tokens;
 
 pub use client::Client;
 pub use server::Server;

@@ -250,7 +250,11 @@ async fn a_transaction_that_slept_too_long_is_to_be_run_again_and_leaves_nothing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_ends_in_a_deadlock_is_run_again() {
+    // Who waits looks for a deadlock once, after this time; by then it must have come about.
+    const LATE: &str = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = ''5s''', \
+        current_database()); END $$";
     let url = new_database().await;
+    execute(&mut connect(&url).await, LATE).await;
     let server = nodes(1, &url, &[]).await;
     let (mut ann, bob) = (server.user("ann").await, server.user("bob").await);
     ann.command("like.add", json!({ "user": bob.user })).await;

@@ -395,7 +395,7 @@ pub async fn view(
     Ok(rows.into_iter().map(view).collect())
 }
 
-/// The first members of each conversation, by id. Whoever blocks the reader looks like a deleted account where the
+/// The first members of each conversation, by id. Reads no others, however many there are. Whoever blocks the reader looks like a deleted account where the
 /// conversation is direct; in a group both stay, and only their positions are kept from each other.
 async fn members(
     conn: &mut Conn,
@@ -404,19 +404,21 @@ async fn members(
     members_max: usize,
 ) -> Result<HashMap<ConversationId, Vec<Member>>> {
     const SQL: &str = concat!(
-        "SELECT * FROM (SELECT m.conversation_id, m.user_id AS user, u.username, m.role, \
+        "SELECT m.conversation_id, m.user_id AS user, u.username, m.role, \
             CASE WHEN u.deleted_at IS NULL AND ",
         no_block!("p"),
         " THEN m.delivered ELSE 0 END AS delivered, CASE WHEN u.deleted_at IS NULL AND ",
         no_block!("p"),
         " THEN m.read ELSE 0 END AS read, ",
         author_gone!(),
-        " AS gone, row_number() OVER (PARTITION BY m.conversation_id ORDER BY m.user_id) AS place \
+        " AS gone \
         FROM json_each($2) j JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
-        JOIN members m ON m.conversation_id = me.conversation_id \
+        JOIN members m ON m.conversation_id = me.conversation_id AND m.user_id < coalesce((SELECT x.user_id \
+            FROM members x WHERE x.conversation_id = me.conversation_id ORDER BY x.user_id LIMIT 1 OFFSET $3), \
+            9223372036854775807) \
         JOIN conversations c ON c.id = m.conversation_id JOIN users u ON u.id = m.user_id ",
         pair_of!("p", "$1", "m.user_id"),
-        ") AS ranked WHERE place <= $3 ORDER BY conversation_id, place"
+        " ORDER BY m.conversation_id, m.user_id"
     );
     #[derive(FromRow)]
     struct Row {

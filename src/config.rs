@@ -189,6 +189,8 @@ settings! {
     cursors_max: usize = "500", "cursors";
     /// Messages or entries in one page.
     page_max: usize = "100", "items";
+    /// Bytes of one page, but for its first item.
+    page_bytes: usize = "262144", "bytes";
     /// Where unread counts stop.
     unread_cap: i64 = "100", "messages";
     /// Words in one search.

@@ -20,10 +20,10 @@ use crate::error::{Error, Result};
 use crate::hub::{Caught, Delivery, Hub, Membership, Origin, Pull, Rung, Socket};
 use crate::model::{ConversationId, PlacedWatermark, Stream, UserId, Watermark};
 use crate::planted::{self, Fault};
-use crate::protocol::Event;
 use crate::protocol::commands::Resume;
 use crate::protocol::events::{ConversationPage, MessageHidden, Personal, PersonalPage, Watermarks};
 use crate::protocol::replies::{ResetReason, Resumed};
+use crate::protocol::{Event, page};
 use crate::store::{Purpose, Store, messages, streams, watermarks};
 
 /// Conversations whose watermarks are read at once for a socket.
@@ -341,7 +341,7 @@ async fn conversation_page(
     let mut conn = store.read(Purpose::Session(user)).await?;
     let changes = messages::changes_after(&mut conn, user, conversation, after, config.page_max).await?;
     let Some(mut changes) = changes else { return Ok(None) };
-    cut(&mut changes, config.outbox_bytes);
+    cut(&mut changes, config.page_bytes);
     let (upto, more) = (changes.upto, changes.more);
     if upto == after {
         return Ok(Some(Caught { upto, more, frame: None }));
@@ -350,14 +350,9 @@ async fn conversation_page(
     Ok(Some(Caught { upto, more, frame: Some(Event::ConversationPage(page).encode()) }))
 }
 
-/// Keeps a page within the bytes that one socket may hold; what is cut off comes with the next page.
+/// Keeps a page within its bytes; what is cut off comes with the next page.
 fn cut(changes: &mut messages::Changes, bytes_max: usize) {
-    let mut bytes = 0;
-    let fits = changes.messages.iter().take_while(|message| {
-        bytes += 256 + message.text.as_ref().map_or(0, String::len) + 16 * message.reactions.len();
-        bytes <= bytes_max
-    });
-    let kept = fits.count().max(1);
+    let kept = page::fit(&changes.messages, bytes_max);
     if kept < changes.messages.len() {
         changes.messages.truncate(kept);
         changes.upto = changes.messages.last().map_or(changes.upto, |message| message.rev);

@@ -10,6 +10,7 @@ use crate::ops::{Toll, matching};
 use crate::protocol::commands::{
     ConversationArchive, ConversationGet, ConversationList, ConversationMute, ConversationOpen,
 };
+use crate::protocol::page;
 use crate::protocol::replies::{Conversations, Done};
 use crate::sentence;
 use crate::store::conversations::{self, ListPosition};
@@ -77,12 +78,19 @@ pub async fn list(app: &App, actor: Actor, input: ConversationList) -> Result<Co
     let limit = super::page_size(app, input.limit)?;
     let after = input.after.as_deref().map(position).transpose()?;
     let mut conn: Conn = app.store.read(actor.user).await?;
-    let page = conversations::list(&mut conn, actor.user, input.archived, after, limit).await?;
-    let ids: Vec<ConversationId> = page.iter().map(|position| position.id).collect();
+    let found = conversations::list(&mut conn, actor.user, input.archived, after, limit).await?;
+    let ids: Vec<ConversationId> = found.iter().map(|position| position.id).collect();
     let config = &app.config;
-    let conversations =
+    let mut conversations =
         conversations::view(&mut conn, actor.user, &ids, config.members_listed, config.unread_cap).await?;
-    let last = page.last().filter(|_| page.len() == limit);
+    let kept = page::fit(&conversations, config.page_bytes);
+    let is_cut = kept < conversations.len();
+    conversations.truncate(kept);
+    let shown = conversations.last().map(|conversation| conversation.id);
+    let last = match is_cut {
+        true => found.iter().find(|position| Some(position.id) == shown),
+        false => found.last().filter(|_| found.len() == limit),
+    };
     let next = last.map(|position| format!("{}.{}", position.updated_at, position.id));
     Ok(Conversations { conversations, next })
 }

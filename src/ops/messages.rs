@@ -10,12 +10,12 @@ use crate::model::{
     Watermark,
 };
 use crate::planted::{self, Fault};
-use crate::protocol::Event;
 use crate::protocol::commands::{
     MessageDelete, MessageDelivered, MessageEdit, MessageHistory, MessageRead, MessageSearch, MessageSend,
 };
 use crate::protocol::events::{MessageDeleted, MessageEdited};
 use crate::protocol::replies::{Changed, Done, Found, History, Sent};
+use crate::protocol::{Event, page};
 use crate::sentence;
 use crate::store::messages::Side;
 use crate::store::watermarks::{self, Mark};
@@ -160,7 +160,18 @@ pub async fn history(app: &App, actor: Actor, input: MessageHistory) -> Result<H
     let conversation = input.conversation;
     // The head is read before the messages, so that it never promises what the page may lack.
     let head = conversations::membership(&mut conn, conversation, actor.user).await?.head;
-    let (messages, more) = messages::history(&mut conn, actor.user, conversation, side, limit).await?;
+    let (mut messages, mut more) = messages::history(&mut conn, actor.user, conversation, side, limit).await?;
+    let kept = match side {
+        Side::Before(_) => page::fit(messages.iter().rev(), app.config.page_bytes),
+        Side::After(_) => page::fit(&messages, app.config.page_bytes),
+    };
+    if kept < messages.len() {
+        more = true;
+        match side {
+            Side::Before(_) => drop(messages.drain(..messages.len() - kept)),
+            Side::After(_) => messages.truncate(kept),
+        }
+    }
     Ok(History { conversation, head, messages, more })
 }
 
@@ -238,7 +249,11 @@ pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Fou
     conn.stop_after(Duration::from_millis(app.config.query_ms)).await?;
     let found = search::find(&mut conn, actor.user, &words, input.conversation, input.before, limit).await;
     conn.never_stop().await?;
-    let messages = found?;
-    let next = messages.last().filter(|_| messages.len() == limit).and_then(|message| message.id);
+    let mut messages = found?;
+    let is_full = messages.len() == limit;
+    let kept = page::fit(&messages, app.config.page_bytes);
+    let is_cut = kept < messages.len();
+    messages.truncate(kept);
+    let next = messages.last().filter(|_| is_full || is_cut).and_then(|message| message.id);
     Ok(Found { messages, next })
 }

@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod events;
+pub mod page;
 pub mod replies;
 
 use schemars::JsonSchema;

@@ -12,6 +12,7 @@ mod support;
 
 mod closing;
 mod memory;
+mod pages;
 mod seed;
 mod turns;
 mod watermarks;

@@ -1,5 +1,6 @@
 //! Who somebody is: signed tokens and hashed passwords. Knows no transport and no database.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::iter;
 use std::sync::{Arc, OnceLock};
@@ -11,6 +12,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::catalogue::Sentence;
 use crate::config::Config;
@@ -270,10 +272,14 @@ impl Auth {
     /// Judges a new password: length, and that it is not one that anybody would try first.
     pub async fn judge(&self, password: &str, username: &str) -> Result<()> {
         self.check_size(password)?;
+        let password = canonical(password);
+        if password.contains('\0') {
+            return Err(Error::field("password", sentence!("control-characters")));
+        }
         if password.chars().count() < self.password_min {
             return Err(Error::field("password", sentence!("password-short", min = self.password_min)));
         }
-        let (password, username) = (password.to_owned(), username.to_owned());
+        let username = username.to_owned();
         match self.pool.run(move || is_common(&password, &username)).await? {
             true => Err(Error::field("password", sentence!("password-common"))),
             false => Ok(()),
@@ -283,21 +289,21 @@ impl Auth {
     /// Hashes a password, on a thread of its own.
     pub async fn hash(&self, password: &str) -> Result<String> {
         self.check_size(password)?;
-        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        let (argon2, password) = (self.argon2.clone(), canonical(password));
         let hash = self.pool.run(move || hash(&argon2, &password)).await?;
         hash.map_err(Error::internal)
     }
 
     /// Whether a password belongs to a hash, ours or one of Django's; to `None` none does. `None` and ours take the same
-    /// path and time.
+    /// path and time. Hashes that were made before passwords had one form match in the forms of then.
     pub async fn verify(&self, password: &str, stored: Option<&str>) -> Result<bool> {
         self.check_size(password)?;
-        let (argon2, password, stored) = (self.argon2.clone(), password.to_owned(), stored.map(str::to_owned));
+        let (argon2, forms, stored) = (self.argon2.clone(), forms(password), stored.map(str::to_owned));
         let nobody = Arc::clone(&self.nobody);
         let judged = self.pool.run(move || {
             let stored = stored.as_deref();
             if let Some(foreign) = stored.and_then(Foreign::parse) {
-                return foreign.verify(&password);
+                return forms.iter().any(|password| foreign.verify(password));
             }
             let ours = stored.and_then(|stored| PasswordHash::new(stored).ok());
             let known = ours.is_some();
@@ -305,7 +311,9 @@ impl Auth {
             // there is nothing that a password could belong to.
             let nobody = nobody.get_or_init(|| hash(&argon2, "nobody has this password").unwrap_or_default());
             let judged = ours.or_else(|| PasswordHash::new(nobody).ok());
-            judged.is_some_and(|hash| argon2.verify_password(password.as_bytes(), &hash).is_ok()) && known
+            let fits =
+                |password: &String, hash: &PasswordHash| argon2.verify_password(password.as_bytes(), hash).is_ok();
+            judged.is_some_and(|hash| forms.iter().any(|password| fits(password, &hash))) && known
         });
         Ok(judged.await?)
     }
@@ -328,6 +336,23 @@ impl fmt::Debug for Auth {
 fn keys(secret: &str) -> std::result::Result<(EncodingKey, DecodingKey), String> {
     let (sign, verify) = (EncodingKey::from_secret(secret.as_bytes()), DecodingKey::from_secret(secret.as_bytes()));
     Ok((sign.map_err(|cause| cause.to_string())?, verify.map_err(|cause| cause.to_string())?))
+}
+
+/// The one form in which a password is hashed: composed (NFC), as keyboards differ in how they write an accent, and with
+/// all of its spaces.
+fn canonical(password: &str) -> String {
+    if password.is_ascii() { password.to_owned() } else { password.nfc().collect() }
+}
+
+/// A password as it may have been hashed: as it is today, as it was typed, taken apart; and each without the spaces at its
+/// ends, which the HTTP API took away. Most have one form only.
+fn forms(password: &str) -> Vec<String> {
+    let mut forms = vec![canonical(password), password.to_owned(), password.nfd().collect()];
+    let trimmed: Vec<String> = forms.iter().map(|form| form.trim().to_owned()).collect();
+    forms.extend(trimmed);
+    let mut seen = HashSet::new();
+    forms.retain(|form| seen.insert(form.clone()));
+    forms
 }
 
 fn hash(argon2: &Argon2<'_>, password: &str) -> std::result::Result<String, argon2::password_hash::Error> {

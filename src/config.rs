@@ -70,6 +70,8 @@ settings! {
     trusted_proxies: List<Network> = "", "networks or addresses, comma-separated";
     /// Web origins whose pages may open a socket or call the API; empty: none but clients without an Origin.
     allowed_origins: List<Origin> = "", "origins, comma-separated";
+    /// User names that nobody can take, nor one that looks like them; who has one already keeps it.
+    reserved_names: List<String> = "abuse,admin,administrator,anonymous,deleted,duet,everyone,help,moderator,nobody,null,official,operator,postmaster,root,security,server,staff,support,system,undefined,webmaster", "names, comma-separated";
     /// Where metrics and health details are served; empty: nowhere.
     operator_listen: Option<Listen> = "", "address:port";
     /// What is logged: error, warn, info, debug or trace, also by module.
@@ -171,7 +173,7 @@ settings! {
     /// Longest client_key.
     client_key_max: usize = "64", "bytes";
     /// Longest emoji of a reaction.
-    emoji_max: usize = "32", "bytes";
+    emoji_max: usize = "64", "bytes";
     /// Different emojis under one message.
     emojis_per_message: usize = "20", "emojis";
     /// Interests of one user.

@@ -63,6 +63,7 @@ pub async fn run(
     }
     watching.spawn(ops::presence::tell_gone(Arc::clone(&app)));
     watching.spawn(ops::collect::run(Arc::clone(&app)));
+    watching.spawn(ops::reindex::run(Arc::clone(&app)));
     let served = http::serve(Arc::clone(&app), listener, draining.clone());
     tokio::pin!(served);
     tokio::select! {

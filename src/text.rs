@@ -1,8 +1,14 @@
-//! What people write: cleaned, folded, and user names that cannot be taken for another's.
+//! What people write: cleaned, and taken apart for search; user names; emoji.
 
-use unicode_normalization::UnicodeNormalization;
-use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
-use unicode_security::{RestrictionLevel, RestrictionLevelDetection, skeleton};
+mod emoji;
+mod names;
+mod words;
+
+pub use emoji::emoji;
+pub use names::{Username, username_key};
+pub use words::{Query, VERSION as WORDS_VERSION, index_words, query};
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 use crate::error::{Error, Result};
 use crate::model::Text;
@@ -10,44 +16,19 @@ use crate::sentence;
 
 /// Combining marks in a row. Writing systems need three or four; towers of them hide the lines around.
 const MARKS_MAX: usize = 8;
-/// Combining marks in a row in a user name.
-const NAME_MARKS_MAX: usize = 2;
-/// Longest user name, in characters.
-const USERNAME_MAX: usize = 150;
-/// Besides letters and digits, what a user name may have.
-const NAME_SIGNS: &[char] = &['@', '.', '+', '-', '_'];
-
-/// Names that speak for the server or its operator, or mean nobody.
-const RESERVED: &[&str] = &[
-    "abuse",
-    "admin",
-    "administrator",
-    "anonymous",
-    "deleted",
-    "duet",
-    "everyone",
-    "moderator",
-    "nobody",
-    "null",
-    "official",
-    "operator",
-    "postmaster",
-    "root",
-    "security",
-    "server",
-    "staff",
-    "support",
-    "system",
-    "undefined",
-    "webmaster",
-];
-
 /// A text as it may be kept: no control characters (new lines and tabs where `lines` allows them), no reversing of the
-/// direction of what stands around a single line, no towers of marks, at most `max` characters.
+/// direction of what stands around a single line, no towers of marks, at most `max` characters. A text of which nobody
+/// would see anything is the empty text.
 pub fn clean(field: &str, text: &str, max: usize, lines: bool) -> Result<Text> {
     // No text within the limit has more bytes, so that a huge one is not counted through first.
     if text.len() > max.saturating_mul(4) || text.chars().count() > max {
         return Err(Error::too_long(field, max, "characters"));
+    }
+    // Nothing of what follows stands in ordinary English.
+    let simple = |byte: u8| matches!(byte, b' '..=b'~') || (lines && byte == b'\n');
+    if text.bytes().all(simple) {
+        let blank = text.trim().is_empty();
+        return Ok(if blank { Text::default() } else { Text::without_nul(text) });
     }
     let text = if lines { text.replace("\r\n", "\n") } else { text.to_owned() };
     let refused = |char: char| if lines { char.is_control() && char != '\n' && char != '\t' } else { is_unfit(char) };
@@ -57,77 +38,30 @@ pub fn clean(field: &str, text: &str, max: usize, lines: bool) -> Result<Text> {
     if longest_marks(&text) > MARKS_MAX {
         return Err(Error::field(field, sentence!("combining-marks", max = MARKS_MAX)));
     }
-    Text::new(text).map_err(|_| Error::field(field, sentence!("control-characters")))
-}
-
-/// Case and accents taken away, for finding.
-pub fn fold(text: &str) -> Text {
-    let folded: String =
-        text.nfkd().filter(|char| !is_mark(*char)).flat_map(char::to_lowercase).map(one_sigma).nfkc().collect();
-    Text::without_nul(folded)
-}
-
-/// A user name as it is shown, and the key that no two users share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Username {
-    /// As written, normalised.
-    pub shown: Text,
-    /// Also without case.
-    pub key: Text,
-}
-
-impl Username {
-    /// Judges a name that somebody wants to have.
-    ///
-    /// # Errors
-    /// `invalid_field` or `too_long`, of the field `username`.
-    pub fn new(text: &str) -> Result<Username> {
-        if text.len() > USERNAME_MAX * 4 {
-            return Err(Error::too_long("username", USERNAME_MAX, "characters"));
-        }
-        let shown: String = text.nfkc().collect();
-        if shown.is_empty() {
-            return Err(Error::field("username", sentence!("name-needed")));
-        }
-        if shown.chars().count() > USERNAME_MAX {
-            return Err(Error::too_long("username", USERNAME_MAX, "characters"));
-        }
-        let starts_bare = shown.starts_with(is_mark);
-        if starts_bare || !shown.chars().all(is_name_char) || longest_marks(&shown) > NAME_MARKS_MAX {
-            return Err(Error::field("username", sentence!("name-characters")));
-        }
-        let letters: String = shown.chars().filter(|char| !NAME_SIGNS.contains(char)).collect();
-        if !letters.as_str().check_restriction_level(RestrictionLevel::HighlyRestrictive) {
-            return Err(Error::field("username", sentence!("name-characters")));
-        }
-        let shown = Text::without_nul(shown);
-        let key = username_key(&shown);
-        if is_reserved(&key) {
-            return Err(Error::field("username", sentence!("name-reserved")));
-        }
-        Ok(Username { shown, key })
+    match is_blank(&text) {
+        true => Ok(Text::default()),
+        false => Text::new(text).map_err(|_| Error::field(field, sentence!("control-characters"))),
     }
 }
 
-/// The key under which a user name is found, however it was typed.
-pub fn username_key(text: &str) -> Text {
-    // Through the upper case, so that letters with two lower-case forms (ß and ss, ς and σ) come together; and to it from
-    // the lower case, since ẞ is one of its own.
-    let upper: String = text.nfkc().flat_map(char::to_lowercase).flat_map(char::to_uppercase).collect();
-    Text::without_nul(upper.chars().flat_map(char::to_lowercase).map(one_sigma).nfkc().collect::<String>())
+/// Whether nobody would see anything of a text.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(is_invisible)
 }
 
-/// Whether a name, its signs left out, looks like a reserved one.
-fn is_reserved(key: &str) -> bool {
-    let letters: String = key.chars().filter(|char| !NAME_SIGNS.contains(char)).collect();
-    let look = |text: &str| skeleton(text).flat_map(char::to_lowercase).collect::<String>();
-    let looks_like = look(&letters);
-    RESERVED.iter().any(|name| look(name) == looks_like)
+/// White space, control characters, and signs without a form of their own.
+fn is_invisible(char: char) -> bool {
+    // An empty cell of Braille, and an empty head of a note.
+    char.is_whitespace() || char.is_control() || is_ignorable(char) || matches!(char, '\u{2800}' | '\u{1d159}')
 }
 
-fn is_name_char(char: char) -> bool {
-    use GeneralCategoryGroup::{Letter, Mark, Number};
-    NAME_SIGNS.contains(&char) || matches!(char.general_category_group(), Letter | Mark | Number)
+/// `Default_Ignorable_Code_Point` of Unicode: what is shown as nothing, also by those who do not know it. Format
+/// characters, fillers, selectors of variations, joiners.
+fn is_ignorable(char: char) -> bool {
+    matches!(char, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Control characters, line ends, and the invisible ones that turn the direction of text.
@@ -146,10 +80,6 @@ fn longest_marks(text: &str) -> usize {
         (longest.max(run), run)
     });
     longest
-}
-
-fn one_sigma(char: char) -> char {
-    if char == 'ς' { 'σ' } else { char }
 }
 
 /// An e-mail address, judged only as far as anybody can without writing to it; the domain in lower case.
@@ -198,62 +128,32 @@ mod tests {
     }
 
     #[test]
-    fn folding_takes_case_and_accents_away() {
-        assert_eq!(fold("ÉTÉ Straße ΟΔΟΣ Ｆｕｌｌ Ångström"), "ete straße οδοσ full angstrom");
-    }
-
-    #[test]
-    fn s38_names_that_deceive_are_refused() {
-        let refused = [
-            ("", "empty"),
-            ("ann smith", "a space"),
-            ("ann\u{200b}", "zero width"),
-            ("ann\u{202e}", "turns direction"),
-            ("ann\u{ad}", "soft hyphen"),
-            ("\u{301}ann", "a mark without a letter"),
-            ("a\u{328}\u{331}\u{310}\u{33f}nn", "too many marks"),
-            ("p\u{430}ypal", "Cyrillic a among Latin"),
-            ("αnn", "Greek alpha among Latin"),
-            ("Admin", "reserved"),
-            ("a.d.m-i_n", "reserved with signs"),
-            ("ａｄｍｉｎ", "reserved in full width"),
-            ("адmin", "Cyrillic and Latin"),
-            ("r00t", "reserved by its looks"),
-            ("ann\0", "control"),
-            ("💬", "no letter"),
-        ];
-        for (name, why) in refused {
-            assert!(Username::new(name).is_err(), "{why}: {name:?}");
-        }
-        assert_eq!(Username::new(&"x".repeat(151)).expect_err("long").code, ErrorCode::TooLong);
-        for good in [
-            "ann",
-            "a",
-            &"x".repeat(150),
-            "Zoë.O-Neil+1@example.org",
-            "иван_77",
-            "山田太郎",
-            "ヤマダtaro",
-            "김철수",
-            "محمد",
+    fn d09_what_nobody_sees_is_blank() {
+        for blank in [
+            "",
+            " ",
+            "\u{200b}",
+            "\u{2060}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{feff}",
+            "\u{ad}",
+            "\u{fe0f}",
+            "\u{115f}\u{1160}",
+            "\u{ffa0}",
+            "\u{180e}",
+            "\u{e0020}",
+            "\u{34f}",
+            "\u{61c}",
+            "\u{a0}\u{3000}\u{2003}",
+            " \u{200d}\u{200c} ",
         ] {
-            assert!(Username::new(good).is_ok(), "{good}: {:?}", Username::new(good));
+            assert!(is_blank(blank), "{blank:?}");
+            assert_eq!(clean("text", blank, 100, true).expect("kept").as_str(), "", "{blank:?}");
         }
-    }
-
-    #[test]
-    fn s38_names_that_differ_only_in_form_are_one() {
-        for (one, other) in [
-            ("Ann", "aNN"),
-            ("ﬁona", "fiona"),
-            ("Zoe\u{308}", "ZOË"),
-            ("Straße", "STRASSE"),
-            ("STRAẞE", "strasse"),
-            ("Ｎora", "nora"),
-        ] {
-            let key = |name| Username::new(name).expect(name).key;
-            assert_eq!(key(one), key(other));
-            assert_eq!(username_key(one), username_key(other));
+        for seen in ["a", ".", "\u{301}", "👩\u{200d}👧", "❤\u{fe0f}", "⠁", "ㅤa", "\u{200b}a"] {
+            assert!(!is_blank(seen), "{seen:?}");
+            assert_eq!(clean("text", seen, 100, true).expect("kept").as_str(), seen);
         }
     }
 
@@ -267,13 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics_and_keys_are_stable(text in "\\PC{0,40}") {
-            let key = username_key(&text);
-            prop_assert_eq!(username_key(&key), key.clone());
-            prop_assert_eq!(fold(&fold(&text)), fold(&text));
-            if let Ok(name) = Username::new(&text) {
-                prop_assert_eq!(name.key, key);
-            }
+        fn nothing_panics(text in "\\PC{0,40}") {
             let _ = clean("text", &text, 20, true);
         }
     }

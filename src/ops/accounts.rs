@@ -60,7 +60,7 @@ pub struct Registered {
 /// Opens an account.
 pub async fn register(app: &App, input: Register<'_>) -> Result<Registered> {
     let taken = || Error::field("username", sentence!("name-taken"));
-    let username = Username::new(input.username)?;
+    let username = Username::new(input.username)?.unreserved(&app.config.reserved_names.0)?;
     let email = email("email", input.email)?;
     let first_name = clean("first_name", input.first_name, app.config.name_max, false)?;
     let last_name = clean("last_name", input.last_name, app.config.name_max, false)?;
@@ -167,17 +167,18 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
         Some(names) => Some(clean_interests(names, app.config.interests_max)?),
         None => None,
     };
-    let username = input.username.as_deref().map(|name| Username::new(name.trim())).transpose()?;
+    let username = input.username.as_ref().map(Text::trimmed);
     let pictures = input.pictures.clone();
     let change = clean_change(app, input)?;
     let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
     let before = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
-    if let Some(username) = &username
-        && username.shown != before.0.username
-        && !accounts::rename(&mut tx, actor.user, username).await?
-    {
-        return Err(Error::field("username", sentence!("name-taken")));
+    // Who has a name that nobody could take today keeps it.
+    if let Some(name) = username.filter(|name| *name != before.0.username) {
+        let name = Username::new(&name)?.unreserved(&app.config.reserved_names.0)?;
+        if name.shown != before.0.username && !accounts::rename(&mut tx, actor.user, &name).await? {
+            return Err(Error::field("username", sentence!("name-taken")));
+        }
     }
     accounts::update(&mut tx, actor.user, &change).await?;
     if let Some(interests) = &interests {

@@ -35,9 +35,9 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
             .await?
             .may_write()?;
     }
-    let folded = text::fold(&text);
+    let words = text::index_words(&text);
     let (sender, socket, at) = (actor.user, actor.socket, app.now());
-    let message = NewMessage { sender, socket, conversation, text, attachment, reply_to, client_key, folded, at };
+    let message = NewMessage { sender, socket, conversation, text, attachment, reply_to, client_key, words, at };
     let placed = app.writer.send(message).await?;
     Ok(Sent { id: placed.id, conversation, seq: placed.seq, sent_at: placed.sent_at })
 }
@@ -45,7 +45,7 @@ pub async fn send(app: &App, actor: Actor, input: MessageSend) -> Result<Sent> {
 /// A text as it is kept, or why it cannot be. Beside a file nothing need be said.
 fn message_text(app: &App, text: &str, with_file: bool) -> Result<Text> {
     let text = text::clean("text", text, app.config.text_max, true)?;
-    match text.trim().is_empty() && !with_file {
+    match text.is_empty() && !with_file {
         true => Err(Error::field("text", sentence!("say-something"))),
         false => Ok(text),
     }
@@ -81,7 +81,7 @@ pub async fn edit(app: &App, actor: Actor, input: MessageEdit) -> Result<Changed
         return Ok(Changed { conversation, seq: membership.head });
     }
     let at = app.now();
-    let rev = changes::edit(&mut tx, conversation, stored.id, &text, &text::fold(&text), at).await?;
+    let rev = changes::edit(&mut tx, conversation, stored.id, &text, &text::index_words(&text), at).await?;
     let event =
         Event::MessageEdited(MessageEdited { conversation, seq: rev, message: seq, text: text.into(), edited_at: at });
     commit_change(app, tx, &[stored.sender_id], conversation, membership.kind, seq, rev, event).await
@@ -234,12 +234,11 @@ async fn raise(app: &App, actor: Actor, conversation: ConversationId, delivered:
 /// Finds messages by their words.
 pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Found> {
     let limit = super::page_size(app, input.limit)?;
-    let folded = text::fold(&text::clean("query", &input.query, app.config.name_max, false)?);
-    let words: Vec<Text> = search::words(&folded).map(Text::without_nul).collect();
+    let text::Query { words, written } = text::query(&text::clean("query", &input.query, app.config.name_max, false)?);
     if words.is_empty() {
         return Err(Error::field("query", sentence!("one-word")));
     }
-    if words.len() > app.config.search_words {
+    if written > app.config.search_words {
         return Err(Error::too_long("query", app.config.search_words, "words"));
     }
     let mut conn: Conn = app.store.read(actor.user).await?;

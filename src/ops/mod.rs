@@ -13,6 +13,7 @@ pub mod matching;
 pub mod messages;
 pub mod presence;
 pub mod reactions;
+pub mod reindex;
 pub mod sessions;
 
 use tokio_tungstenite::tungstenite::Utf8Bytes;

@@ -1,7 +1,5 @@
 //! Emojis under messages.
 
-use unicode_segmentation::UnicodeSegmentation;
-
 use crate::app::App;
 use crate::error::{Error, ErrorCode, Result};
 use crate::model::{Actor, ConversationId, MessageKind, UserId};
@@ -19,7 +17,7 @@ use crate::text;
 /// Puts an emoji under a message.
 pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed> {
     let MessageReact { conversation, seq, emoji } = input;
-    check_emoji(app, &emoji)?;
+    let emoji = text::emoji(&emoji, app.config.emoji_max)?;
     let mut tx = app.store.begin(actor.user).await?;
     let (membership, stored) = judge(&mut tx, actor, conversation, seq).await?;
     let (different, there) = changes::emojis(&mut tx, stored.id, &emoji).await?;
@@ -38,7 +36,7 @@ pub async fn add(app: &App, actor: Actor, input: MessageReact) -> Result<Changed
 /// Takes an emoji back.
 pub async fn remove(app: &App, actor: Actor, input: MessageUnreact) -> Result<Changed> {
     let MessageUnreact { conversation, seq, emoji } = input;
-    check_emoji(app, &emoji)?;
+    let emoji = text::emoji(&emoji, app.config.emoji_max)?;
     let mut tx = app.store.begin(actor.user).await?;
     let (membership, stored) = judge(&mut tx, actor, conversation, seq).await?;
     let Some(rev) = changes::unreact(&mut tx, conversation, stored.id, actor.user, &emoji).await? else {
@@ -64,16 +62,4 @@ async fn judge(tx: &mut Conn, actor: Actor, conversation: ConversationId, seq: i
 fn authors(actor: Actor, stored: &Stored) -> Vec<UserId> {
     let of_message = (stored.kind == MessageKind::Text).then_some(stored.sender_id);
     std::iter::once(actor.user).chain(of_message).collect()
-}
-
-/// One visible sign, without control characters.
-fn check_emoji(app: &App, emoji: &str) -> Result<()> {
-    if emoji.len() > app.config.emoji_max {
-        return Err(Error::too_long("emoji", app.config.emoji_max, "bytes"));
-    }
-    text::clean("emoji", emoji, app.config.emoji_max, false)?;
-    match emoji.graphemes(true).count() == 1 && !emoji.trim().is_empty() {
-        true => Ok(()),
-        false => Err(Error::field("emoji", sentence!("one-emoji"))),
-    }
 }

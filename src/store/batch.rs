@@ -330,8 +330,8 @@ fn number<'a>(
             content_hash: hash,
             sent_at: message.at,
             words: match shared {
-                true => Cow::Owned(search::lexemes(&message.folded, message.conversation)),
-                false => Cow::Borrowed(&message.folded),
+                true => Cow::Owned(search::lexemes(&message.words, message.conversation)),
+                false => Cow::Borrowed(&message.words),
             },
             file: file.map(|(file, _)| *file),
             group: rights.kind == ConversationKind::Group,

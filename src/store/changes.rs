@@ -54,14 +54,14 @@ pub async fn edit(
     conversation: ConversationId,
     id: MessageId,
     text: &Text,
-    folded: &Text,
+    words: &Text,
     at: Micros,
 ) -> Result<i64> {
     const TEXT: &str = "UPDATE messages SET text = $2, edited_at = $3 WHERE id = $1";
     let rev = renumber(tx, conversation, id).await?;
     run!(tx, sqlx::query(TEXT).bind(id).bind(text).bind(at))?;
     forget_words(tx, id).await?;
-    search::add(tx, id, folded, conversation).await?;
+    search::add(tx, id, words, conversation).await?;
     Ok(rev)
 }
 

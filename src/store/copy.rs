@@ -115,7 +115,7 @@ async fn index_words(reader: &mut SqliteConnection, tx: &mut Tx) -> Result<i64> 
     loop {
         let row = rows.try_next().await?;
         let last = row.is_none();
-        batch.extend(row.map(|(id, place, text)| (id, search::lexemes(&text::fold(&text), place))));
+        batch.extend(row.map(|(id, place, text)| (id, search::lexemes(&text::index_words(&text), place))));
         if batch.len() == ROWS || (last && !batch.is_empty()) {
             count += batch.len() as i64;
             run!(&mut **tx, sqlx::query(WRITE).bind(json_list(&batch)))?;

@@ -370,11 +370,10 @@ async fn index_words(tx: &mut Conn, messages: &[NewMessage]) -> Result<()> {
     ];
     let shared = tx.is_shared();
     let words = messages.iter().filter(|message| !message.text.is_empty()).map(|message| {
-        let folded = text::fold(first_words(&message.text));
-        let folded = first_words(&folded);
+        let words = text::index_words(first_words(&message.text));
         match shared {
-            true => (message.id, search::lexemes(folded, ConversationId(message.conversation_id)), 0),
-            false => (message.id, Text::without_nul(folded), message.conversation_id),
+            true => (message.id, search::lexemes(&words, ConversationId(message.conversation_id)), 0),
+            false => (message.id, words, message.conversation_id),
         }
     });
     let words: Vec<(i64, Text, i64)> = words.collect();

@@ -22,6 +22,7 @@ mod outage;
 pub mod pairs;
 pub mod postgres;
 mod private;
+pub mod reindex;
 pub mod reports;
 pub mod search;
 mod serving;

@@ -9,32 +9,23 @@ use crate::model::{ConversationId, Message, MessageId, Text, UserId};
 /// Conversations of a reader that are named to the index; a reader with more is filtered after the index alone.
 const CONVERSATIONS_NAMED: usize = 500;
 
-/// Longest word that Postgres can index, in bytes. A longer one is not found.
-const LEXEME_MAX: usize = 2046;
-
-/// The words of a folded text or query.
-pub fn words(folded: &str) -> impl Iterator<Item = &str> {
-    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
-}
-
-/// A folded text as Postgres indexes it: its words, and the name of its conversation as one more that no text has.
-pub(super) fn lexemes(folded: &str, conversation: ConversationId) -> Text {
-    let words = words(folded).filter(|word| word.len() <= LEXEME_MAX).map(str::to_owned);
-    Text::without_nul(words.chain([place_word(conversation)]).collect::<Vec<_>>().join(" "))
+/// The words of a text as Postgres indexes them, with the name of its conversation as one more that no text has.
+pub(super) fn lexemes(words: &Text, conversation: ConversationId) -> Text {
+    Text::without_nul(format!("{words} {}", place_word(conversation)))
 }
 
 fn place_word(conversation: ConversationId) -> String {
     format!("#{conversation}")
 }
 
-/// Puts the folded text of a message into the index.
-pub(super) async fn add(tx: &mut Conn, id: MessageId, folded: &Text, conversation: ConversationId) -> Result<()> {
+/// Puts the words of a message into the index.
+pub(super) async fn add(tx: &mut Conn, id: MessageId, words: &Text, conversation: ConversationId) -> Result<()> {
     const SQLITE: &str = "INSERT INTO message_search (rowid, folded, conversation) VALUES ($1, $2, $3)";
     const POSTGRES: &str =
         "INSERT INTO message_search (rowid, words) VALUES ($1, array_to_tsvector(string_to_array($2, ' ')))";
     match tx.is_shared() {
-        true => run!(tx, sqlx::query(POSTGRES).bind(id).bind(lexemes(folded, conversation)))?,
-        false => run!(tx, sqlx::query(SQLITE).bind(id).bind(folded).bind(conversation))?,
+        true => run!(tx, sqlx::query(POSTGRES).bind(id).bind(lexemes(words, conversation)))?,
+        false => run!(tx, sqlx::query(SQLITE).bind(id).bind(words).bind(conversation))?,
     };
     Ok(())
 }
@@ -52,7 +43,7 @@ macro_rules! found_by {
     };
 }
 
-/// Messages that hold all `words` (folded, plain), newest first, at most `limit`, below the id `before`.
+/// Messages that hold all `words`, as `text::query` makes them, newest first, at most `limit`, below the id `before`.
 pub async fn find(
     conn: &mut Conn,
     reader: UserId,
@@ -66,9 +57,6 @@ pub async fn find(
         Some(id) => vec![id],
         None => streams::heads(conn, reader).await?.into_iter().map(|head| head.conversation).collect(),
     };
-    if conn.is_shared() && words.iter().any(|word| word.len() > LEXEME_MAX) {
-        return Ok(Vec::new());
-    }
     let query = index_query(conn.is_shared(), words, &conversations);
     let before = before.map_or(i64::MAX, |id| id.0);
     let sql = conn.sql(SQL);

@@ -34,7 +34,7 @@ pub struct NewMessage {
     /// The author's name for it.
     pub client_key: Option<Text>,
     /// The text as search sees it.
-    pub folded: Text,
+    pub words: Text,
     /// When.
     pub at: Micros,
 }

@@ -25,21 +25,21 @@ pub(super) const EMAIL_MAX: usize = 254;
 /// The operation judges how long it may be.
 const ANY: usize = usize::MAX;
 
-pub(super) const TOKEN: &[Field] = &[Field::text("username", ANY).required(), Field::text("password", ANY).required()];
+pub(super) const TOKEN: &[Field] = &[Field::text("username", ANY).required(), Field::password("password").required()];
 pub(super) const REFRESH: &[Field] = &[Field::text("refresh", ANY).required(), Field::boolean("rotate")];
 pub(super) const REGISTER: &[Field] = &[
     Field::text("username", NAME_MAX).fitting(fits_username).required(),
-    Field::text("password", ANY).required(),
-    Field::text("password2", ANY).required(),
+    Field::password("password").required(),
+    Field::password("password2").required(),
     Field::blank("email", EMAIL_MAX).fitting(fits_email),
     Field::blank("first_name", NAME_MAX),
     Field::blank("last_name", NAME_MAX),
 ];
 pub(super) const LOGOUT: &[Field] = &[Field::blank("refresh", ANY)];
 pub(super) const CHANGE_PASSWORD: &[Field] = &[
-    Field::text("old_password", ANY).required(),
-    Field::text("new_password", ANY).required(),
-    Field::text("new_password2", ANY).required(),
+    Field::password("old_password").required(),
+    Field::password("new_password").required(),
+    Field::password("new_password2").required(),
 ];
 
 /// What the operation would refuse one by one is asked here, so that all that is wrong is told at once.
@@ -127,6 +127,11 @@ pub(super) async fn register(call: Call) -> Answer {
     let mut text = |name| form.text_or_empty(name);
     let (username, password, again) = (text("username"), text("password"), text("password2"));
     let (email, first_name, last_name) = (text("email"), text("first_name"), text("last_name"));
+    if let Ok(name) = text::Username::new(&username)
+        && let Err(error) = name.unreserved(&call.app.config.reserved_names.0)
+    {
+        form.errors.add("username", error.message);
+    }
     judge_password(&call, &mut form, "password", &password, &username).await?;
     form.check()?;
     if password != again {

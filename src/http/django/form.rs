@@ -11,6 +11,7 @@ use crate::catalogue::Sentence;
 use crate::error::Result as Judged;
 use crate::model::{HoldsNul, Text};
 use crate::sentence;
+use crate::text;
 
 /// A field of a request.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,8 @@ enum Kind {
         blank: bool,
         fits: Option<fn(&str) -> Judged<()>>,
     },
+    /// A text that is taken with all of its spaces.
+    Password,
     Integer,
     Number,
     Boolean,
@@ -64,6 +67,11 @@ impl Field {
     /// A text that may be empty.
     pub(super) const fn blank(name: &'static str, max: usize) -> Field {
         Field::new(name, Kind::Text { max, blank: true, fits: None })
+    }
+
+    /// A password, or a new one. The operation judges it.
+    pub(super) const fn password(name: &'static str) -> Field {
+        Field::new(name, Kind::Password)
     }
 
     /// A whole number of 64 bits.
@@ -144,6 +152,7 @@ impl Field {
                 }
                 text
             }
+            Kind::Password => json!({ "type": "string", "minLength": 1 }),
             Kind::Integer => json!({ "type": "integer", "format": "int64" }),
             Kind::Number => json!({ "type": "number" }),
             Kind::Boolean => json!({ "type": "boolean" }),
@@ -326,6 +335,12 @@ impl Field {
                 let text = text_of(value).ok_or_else(|| Fault::from(sentence!("no-text")))?;
                 judge_text(text, max, blank, fits).map(Told::Text)
             }
+            Kind::Password => match value {
+                Value::String(text) if text.is_empty() => Err(sentence!("blank").into()),
+                Value::String(text) => Text::new(text).map(Told::Text).map_err(|HoldsNul| sentence!("nul").into()),
+                Value::Number(number) => Ok(Told::Text(Text::without_nul(number.to_string()))),
+                _ => Err(sentence!("no-text").into()),
+            },
             Kind::Integer => integer(value).map(Told::Integer).ok_or_else(|| sentence!("no-integer").into()),
             Kind::Number => number(value).map(Told::Number).ok_or_else(|| sentence!("no-number").into()),
             Kind::Boolean => boolean(value).map(Told::Boolean).ok_or_else(|| sentence!("no-boolean").into()),
@@ -356,7 +371,7 @@ fn text_of(value: &Value) -> Option<String> {
 }
 
 fn judge_text(text: String, max: usize, blank: bool, fits: Option<fn(&str) -> Judged<()>>) -> Result<Text, Fault> {
-    if text.is_empty() {
+    if text::is_blank(&text) && !text.contains('\0') {
         return if blank { Ok(Text::default()) } else { Err(sentence!("blank").into()) };
     }
     let mut wrong = Vec::new();

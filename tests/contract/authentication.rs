@@ -102,9 +102,13 @@ async fn row_post_api_v1_auth_register() {
         ]
         .concat(),
     );
-    let padded = json!({ "username": "fay", "password": format!(" {PASSWORD} "), "password2": PASSWORD });
-    assert_eq!(post(&server, REGISTER, padded).await.status, 201, "passwords are trimmed");
-    server.login("fay").await;
+    let padded = format!(" {PASSWORD} ");
+    let body = |again: &str| json!({ "username": "fay", "password": padded, "password2": again });
+    assert_eq!(post(&server, REGISTER, body(PASSWORD)).await.status, 400, "spaces belong to a password");
+    assert_eq!(post(&server, REGISTER, body(&padded)).await.status, 201);
+    let login =
+        async |password: &str| post(&server, TOKEN, json!({ "username": "fay", "password": password })).await.status;
+    assert_eq!((login(PASSWORD).await, login(&padded).await), (401, 200));
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ async fn changes_the_password(method: &str) {
     let wrong = ann.json(method, CHANGE, &body("wrong", NEXT, NEXT)).await;
     must_refuse(&wrong, "old_password", "Le mot de passe actuel est incorrect.");
     server.login("ann").await;
-    let done = ann.json(method, CHANGE, &body(&format!(" {PASSWORD} "), &format!("{NEXT}\n"), NEXT)).await;
+    let done = ann.json(method, CHANGE, &body(PASSWORD, NEXT, NEXT)).await;
     must_tell(&done, 200, "Mot de passe changé avec succès");
     assert_eq!(ann.get("/api/v1/auth/profile/").await.status, 200, "the token goes on");
     let login = |password: &str| post(&server, "/api/token/", json!({ "username": "ann", "password": password }));

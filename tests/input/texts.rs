@@ -50,7 +50,7 @@ async fn d03_a_password_is_the_same_at_every_door() {
     let (before, after) = ("un th\u{e9} e\u{301}tait l\u{e0}", "  la derni\u{e8}re fois  ");
     ann.command("password.change", json!({ "old": old, "new": before })).await;
     let body = json!({ "old_password": before, "new_password": after, "new_password2": after });
-    let changed = ann.http("POST", "/api/v1/auth/change-password/", Some(&body)).await;
+    let changed = ann.http("PUT", "/api/v1/auth/change-password/", Some(&body)).await;
     assert_eq!(changed.status, 200, "{}", changed.body);
     assert!(opens(&server, "ann", after).await);
     let error = ann.refused("password.change", json!({ "old": after, "new": "with a nul \0 inside" })).await;

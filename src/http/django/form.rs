@@ -336,7 +336,7 @@ impl Field {
                 judge_text(text, max, blank, fits).map(Told::Text)
             }
             Kind::Password => match value {
-                Value::String(text) if text.is_empty() => Err(sentence!("blank").into()),
+                Value::String(text) if text::is_blank(text) && !text.contains('\0') => Err(sentence!("blank").into()),
                 Value::String(text) => Text::new(text).map(Told::Text).map_err(|HoldsNul| sentence!("nul").into()),
                 Value::Number(number) => Ok(Told::Text(Text::without_nul(number.to_string()))),
                 _ => Err(sentence!("no-text").into()),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::auth::{Auth, OldKey};
 use crate::bus::{Bus, Notice, Told};
@@ -46,6 +46,8 @@ pub struct App {
     pub limits: Limits,
     /// Pictures and files, as bytes.
     pub media: Media,
+    /// Rung when there is work for `jobs`.
+    pub jobs: Notify,
     /// Names the history of this database.
     pub epoch: String,
     /// The users of other nodes that died, for whoever tells of it.
@@ -88,7 +90,21 @@ impl App {
         let told = Arc::clone(&bus);
         let watermarks = Watermarks::start(Arc::clone(&store), &config, move |moved| told.publish(positions(moved)));
         let (limits, gone) = (Limits::new(&config, &nodes), Mutex::new(gone));
-        Ok(Arc::new(App { config, store, writer, watermarks, hub, feed, bus, auth, limits, media, epoch, gone }))
+        Ok(Arc::new(App {
+            config,
+            store,
+            writer,
+            watermarks,
+            hub,
+            feed,
+            bus,
+            auth,
+            limits,
+            media,
+            jobs: Notify::new(),
+            epoch,
+            gone,
+        }))
     }
 
     /// Microseconds since 1970, by the clock that all nodes share.

@@ -218,6 +218,8 @@ settings! {
     uploads: usize = "64", "uploads";
     /// How much of the time uploads may write to the disk, which the database may need; 100: always.
     upload_disk_share: u32 = "10", "percent";
+    /// How much of the time a node may spend on work in the background, such as erasing deleted accounts.
+    jobs_share: u32 = "20", "percent";
     /// How long an upload may bring nothing.
     upload_idle_ms: u64 = "10000", "milliseconds";
     /// Until when an upload must be there whole.

@@ -15,6 +15,7 @@ pub mod feed;
 pub mod http;
 pub mod hub;
 pub mod import;
+pub mod jobs;
 pub mod limits;
 pub mod matching;
 pub mod media;
@@ -64,6 +65,7 @@ pub async fn run(
     watching.spawn(ops::presence::tell_gone(Arc::clone(&app)));
     watching.spawn(ops::collect::run(Arc::clone(&app)));
     watching.spawn(ops::reindex::run(Arc::clone(&app)));
+    watching.spawn(jobs::run(Arc::clone(&app)));
     let served = http::serve(Arc::clone(&app), listener, draining.clone());
     tokio::pin!(served);
     tokio::select! {

@@ -74,7 +74,8 @@ fn command() -> Command {
                 .subcommand(user("disable", "Closes an account until it is enabled; its sockets close within a second"))
                 .subcommand(user("enable", "Opens a disabled account again"))
                 .subcommand(user("set-password", "Reads a new password from standard input; ends all sessions"))
-                .subcommand(user("revoke", "Ends all sessions of an account")),
+                .subcommand(user("revoke", "Ends all sessions of an account"))
+                .subcommand(user("delete", "Deletes an account for good; a running server erases what it left")),
         )
         .subcommand(
             Command::new("backup")
@@ -162,6 +163,7 @@ async fn command_of_the_operator(config: &Config, name: &str, args: &ArgMatches)
             Some(("show", args)) => operator::show(config, text(args, "user")).await,
             Some(("disable", args)) => operator::disable(config, text(args, "user")).await,
             Some(("enable", args)) => operator::enable(config, text(args, "user")).await,
+            Some(("delete", args)) => operator::delete(config, text(args, "user")).await,
             Some(("revoke", args)) => operator::revoke(config, text(args, "user")).await,
             Some(("set-password", args)) => operator::set_password(config, text(args, "user"), &password()?).await,
             _ => Err("unknown command; see duet user --help".to_owned()),

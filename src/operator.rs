@@ -11,7 +11,7 @@ use crate::media::Media;
 use crate::model::{Micros, Text, UserId};
 use crate::store::django::Source;
 use crate::store::sweep::{self, Change};
-use crate::store::{Conn, Purpose, Store, Use, accounts, copy, sessions, sqlite, streams, supervision};
+use crate::store::{Conn, Purpose, Store, Use, accounts, copy, ending, sessions, sqlite, streams, supervision};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -242,6 +242,21 @@ pub async fn revoke(config: &Config, name: &str) -> Said {
         Ok(format!("All sessions of {} are ended.", account.username))
     })
     .await
+}
+
+/// Deletes an account. A server that runs, or the next that starts, erases what it left.
+pub async fn delete(config: &Config, name: &str) -> Said {
+    let store = Store::open(config, Use::Beside).await?;
+    let account = find(&store, name).await?;
+    let mut tx = store.begin(Purpose::Server).await.map_err(said)?;
+    accounts::lock(&mut tx, &[account.id]).await.map_err(said)?;
+    if accounts::credentials_of(&mut tx, account.id).await.map_err(said)?.is_none() {
+        return Err(format!("#{} is deleted already", account.id));
+    }
+    ending::accept(&mut tx, account.id, machine()).await.map_err(said)?;
+    sweep::note(&mut tx, &[Change::Sessions(account.id)]).await.map_err(said)?;
+    tx.commit(|| ()).await.map_err(said)?;
+    Ok(format!("{} is deleted; what the account left is erased by a running server.", account.username))
 }
 
 /// Gives an account another password and ends its sessions.

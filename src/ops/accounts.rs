@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{files, groups, presence, sessions};
+use super::{files, presence, sessions};
 use crate::app::App;
 use crate::bus::Notice;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{CloseCode, Error, ErrorCode, Result};
+use crate::hub::Which;
 use crate::matching::age::{age_on, day_of, parse_birth_date};
 use crate::matching::place::{Cell, band_km};
 use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presence, Profile, Status, Text, UserId};
@@ -379,23 +380,18 @@ async fn unchanged(tx: &mut Conn, user: UserId, checked: &str, field: &str) -> R
     if now.password_hash == checked { Ok(()) } else { Err(wrong_password(field)) }
 }
 
-/// Deletes the caller's account: emptied, signed out everywhere, and gone for everybody who knew it, in one
-/// transaction. Its messages keep their places, without their texts.
+/// Deletes the caller's account. Accepted in one small transaction: signed out everywhere, invisible, its name free. What
+/// it left is erased by a job, which also tells those who knew it. Its messages keep their places, without their texts.
 pub async fn delete(app: &App, actor: Actor, input: AccountDelete) -> Result<Done> {
     let checked = confirm(app, actor.user, "password", &input.password).await?;
-    let (user, now) = (actor.user, app.now());
-    let mut tx = app.store.begin(actor.user).await?;
-    ending::lock(&mut tx, user).await?;
+    let user = actor.user;
+    let mut tx = app.store.begin(user).await?;
+    accounts::lock(&mut tx, &[user]).await?;
     unchanged(&mut tx, user, &checked, "password").await?;
-    let mut notices = sessions::end_all(&mut tx, user, None, now).await?;
-    for other in ending::acquaintances(&mut tx, user).await? {
-        let entry = streams::append_personal(&mut tx, other, PersonalKind::UserGone, user.0, now).await?;
-        notices.push(Notice::Personal { user: other, entry });
-    }
-    notices.extend(groups::leave_all(app, &mut tx, user).await?);
-    ending::empty(&mut tx, user, now).await?;
-    app.commit(tx, notices).await?;
-    app.media.collect_soon();
+    ending::accept(&mut tx, user, app.now()).await?;
+    let ended = Notice::SessionsEnded { user, which: Which::All, code: CloseCode::Revoked };
+    app.commit(tx, vec![ended]).await?;
+    app.jobs.notify_one();
     tracing::info!(%user, "account deleted");
     Ok(Done {})
 }

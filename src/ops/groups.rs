@@ -202,8 +202,8 @@ pub async fn remove(app: &App, actor: Actor, input: MemberRemove) -> Result<Chan
 async fn lost(app: &App, tx: &mut Tx, user: UserId, conversation: ConversationId) -> Result<Vec<Notice>> {
     conversations::remove_member(tx, conversation, user).await?;
     conversations::count_members(tx, conversation).await?;
-    let entry = streams::append_personal(tx, user, PersonalKind::ConversationLost, conversation.0, app.now()).await?;
-    Ok(vec![Notice::Personal { user, entry }])
+    let lost = (user, PersonalKind::ConversationLost, conversation.0);
+    Ok(super::personal(streams::append_each(tx, &[lost], app.now()).await?))
 }
 
 /// Gives a member a role. An owner who gives away ownership stays an owner; a group always keeps one.
@@ -247,34 +247,31 @@ pub async fn leave(app: &App, actor: Actor, input: ConversationLeave) -> Result<
         drop(tx);
         return own::settings(app, actor, conversation, None, None, true).await;
     }
-    let notices = leave_group(app, &mut tx, actor.user, conversation).await?;
+    let notices = leave_group(app, &mut tx, actor.user, membership.role, conversation).await?;
     app.commit(tx, notices).await?;
     Ok(Done {})
 }
 
-/// Takes a user out of all groups, as the deletion of their account does, which has locked them.
-pub(super) async fn leave_all(app: &App, tx: &mut Tx, user: UserId) -> Result<Vec<Notice>> {
-    let mut notices = Vec::new();
-    for group in conversations::groups_of(tx, user).await? {
-        notices.extend(leave_group(app, tx, user, group).await?);
+/// Takes a user out of a group whose account is being erased.
+pub(super) async fn leave_for_good(app: &App, tx: &mut Tx, user: UserId, group: ConversationId) -> Result<Vec<Notice>> {
+    conversations::lock(tx, &[group]).await?;
+    match conversations::role_of(tx, group, user).await? {
+        Some(role) => leave_group(app, tx, user, role, group).await,
+        // Removed in the meantime.
+        None => Ok(Vec::new()),
     }
-    Ok(notices)
 }
 
-async fn leave_group(app: &App, tx: &mut Tx, user: UserId, group: ConversationId) -> Result<Vec<Notice>> {
-    let members = conversations::members_by_rank(tx, group).await?;
+async fn leave_group(app: &App, tx: &mut Tx, user: UserId, role: Role, group: ConversationId) -> Result<Vec<Notice>> {
     let mut notices = lost(app, tx, user, group).await?;
     notices.extend(change(app, tx, group, user, MessageKind::MemberLeft, &Text::default(), Some(user)).await?);
-    let was_owner = members.iter().any(|(member, role)| *member == user && *role == Role::Owner);
-    let mut others = members.iter().filter(|(member, _)| *member != user);
-    let owned = others.clone().any(|(_, role)| *role == Role::Owner);
-    if was_owner
-        && !owned
-        && let Some((heir, _)) = others.next()
+    if role == Role::Owner
+        && let Some((heir, rank)) = conversations::first_by_rank(tx, group).await?
+        && rank != Role::Owner
     {
-        conversations::set_role(tx, group, *heir, Role::Owner).await?;
+        conversations::set_role(tx, group, heir, Role::Owner).await?;
         notices.extend(
-            change(app, tx, group, user, MessageKind::RoleChanged, &Text::without_nul("owner"), Some(*heir)).await?,
+            change(app, tx, group, user, MessageKind::RoleChanged, &Text::without_nul("owner"), Some(heir)).await?,
         );
     }
     Ok(notices)

@@ -88,8 +88,9 @@ fn add_like(pair: &mut Pair, me: UserId, other: UserId, at: Micros) -> Vec<NewEn
     if theirs.liked_at.is_some() {
         pair.make_match(at);
         entries.extend([(me, PersonalKind::Matched, other.0), (other, PersonalKind::Matched, me.0)]);
-    } else if theirs.passed_at.is_none() {
-        // Who passed has answered: there is nothing to tell them.
+    } else if theirs.passed_at.is_none() && mine.told_at.is_none() {
+        // Who passed has answered, and who was told of a like knows of it: there is nothing to tell them.
+        mine.told_at = Some(at);
         entries.push((other, PersonalKind::LikeReceived, 0));
     }
     entries

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod blocks;
 pub mod collect;
 pub mod conversations;
+pub mod erasing;
 pub mod files;
 mod foreign;
 pub mod groups;

@@ -309,12 +309,13 @@ pub async fn set_interests(tx: &mut Conn, user: UserId, names: &[Text]) -> Resul
         "INSERT INTO interest_names (name) SELECT value FROM json_each($1) WHERE true ORDER BY value \
             ON CONFLICT (name) DO NOTHING",
         "INSERT INTO interest_names (name) SELECT value FROM json_array_elements_text($1::JSON) AS list (value) \
-            ORDER BY value COLLATE \"C\" ON CONFLICT (name) DO NOTHING",
+            ORDER BY value COLLATE \"C\" ON CONFLICT (name) DO UPDATE SET name = excluded.name",
     ];
     const ADD: [&str; 2] = [
         "INSERT INTO interests (user_id, name) SELECT $1, value FROM json_each($2)",
         "INSERT INTO interests (user_id, name) SELECT $1, value FROM json_array_elements_text($2::JSON) AS list (value)",
     ];
+    // On Postgres a name that is there is locked: it goes when the last who has it is erased.
     run!(tx, sqlx::query(CLEAR).bind(user))?;
     if !names.is_empty() {
         let (make, add, names) = (tx.sql(NAMES), tx.sql(ADD), json_list(names));

@@ -184,11 +184,17 @@ pub async fn members_by_rank(conn: &mut Conn, conversation: ConversationId) -> R
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(conversation).fetch_all(c))?)
 }
 
-/// The groups that a user is in.
-pub async fn groups_of(conn: &mut Conn, user: UserId) -> Result<Vec<ConversationId>> {
-    const SQL: &str = "SELECT c.id FROM members m JOIN conversations c ON c.id = m.conversation_id \
-        WHERE m.user_id = $1 AND c.kind = 'group' ORDER BY c.id";
-    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).fetch_all(c))?)
+/// The member of the highest role, of several the longest there: the heir of a group whose owner has left.
+pub async fn first_by_rank(conn: &mut Conn, conversation: ConversationId) -> Result<Option<(UserId, Role)>> {
+    const SQL: &str = "SELECT user_id, role FROM members WHERE conversation_id = $1 \
+        ORDER BY CASE role WHEN 'owner' THEN 0 WHEN 'admin' THEN 1 ELSE 2 END, joined_seq, user_id LIMIT 1";
+    Ok(on!(conn, c => sqlx::query_as(SQL).bind(conversation).fetch_optional(c))?)
+}
+
+/// The role of a member, whether or not their account is there.
+pub async fn role_of(conn: &mut Conn, conversation: ConversationId, user: UserId) -> Result<Option<Role>> {
+    const SQL: &str = "SELECT role FROM members WHERE conversation_id = $1 AND user_id = $2";
+    Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(conversation).bind(user).fetch_optional(c))?)
 }
 
 /// A member's own settings; what is none stays. Answers whether anything changed.

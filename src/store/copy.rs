@@ -4,31 +4,12 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
+use super::registry::{self, TABLES};
 use super::{Purpose, Store, Tx, json_list, on, run, search};
 use crate::catalogue::Language;
 use crate::error::{Error, Result};
 use crate::model::{ConversationId, MessageId};
 use crate::text;
-
-/// What is copied, each after what it refers to. The index of words is made anew, and what changed lately is over.
-const TABLES: [&str; 16] = [
-    "meta",
-    "users",
-    "interests",
-    "interest_names",
-    "sessions",
-    "personal",
-    "pairs",
-    "conversations",
-    "members",
-    "files",
-    "pictures",
-    "messages",
-    "reactions",
-    "removals",
-    "reports",
-    "imported_files",
-];
 
 /// Rows in one statement.
 const ROWS: usize = 1000;
@@ -55,7 +36,7 @@ pub async fn copy(from: &Store, to: &Store, progress: impl Fn(String)) -> Copied
     }
     let mut reader = file.reader(Purpose::Server).await.map_err(cannot)?;
     run!(&mut *tx, sqlx::query("DELETE FROM meta")).map_err(Error::from).map_err(cannot)?;
-    for table in TABLES {
+    for table in TABLES.iter().filter(|table| table.copied).map(|table| table.name) {
         let read = copy_table(&mut reader, &mut tx, table).await.map_err(cannot)?;
         let written = count(&mut tx, table).await.map_err(cannot)?;
         if read != written {
@@ -132,7 +113,7 @@ async fn continue_ids(reader: &mut SqliteConnection, tx: &mut Tx) -> Result<()> 
     const GIVEN: &str = "SELECT name, seq FROM sqlite_sequence WHERE seq > 0";
     const CONTINUE: &str = "SELECT setval(pg_get_serial_sequence($1, 'id'), $2)";
     let given: Vec<(String, i64)> = sqlx::query_as(GIVEN).fetch_all(reader).await?;
-    for (table, last) in given.iter().filter(|(table, _)| TABLES.contains(&table.as_str())) {
+    for (table, last) in given.iter().filter(|(table, _)| registry::table(table).is_some_and(|table| table.copied)) {
         run!(&mut **tx, sqlx::query(CONTINUE).bind(table).bind(last))?;
     }
     Ok(())

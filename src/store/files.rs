@@ -288,19 +288,6 @@ pub async fn readable(conn: &mut Conn, reader: UserId, names: &[&Text]) -> Resul
     Ok(on!(conn, c => sqlx::query_as(sql).bind(reader).bind(&names).fetch_all(c))?)
 }
 
-/// Everything that a user had goes: what refers to it, and the files at the next round.
-pub(super) async fn end_all(tx: &mut Conn, user: UserId) -> Result<()> {
-    const STEPS: &[&str] = &[
-        "DELETE FROM pictures WHERE user_id = $1",
-        "UPDATE messages SET file_id = NULL WHERE sender_id = $1 AND file_id IS NOT NULL",
-        "UPDATE files SET state = 'gone', client_key = NULL, file_name = '', placeholder = NULL WHERE owner_id = $1",
-    ];
-    for step in STEPS {
-        run!(tx, sqlx::query(*step).bind(user))?;
-    }
-    Ok(())
-}
-
 /// Uploads that began before a time and did not end are over.
 pub async fn end_stale(tx: &mut Conn, before: Micros) -> Result<u64> {
     const SQL: &str =

@@ -92,7 +92,8 @@ impl MessageRow {
             attachment: None,
             subject: self.subject_id.or(leaver),
             reply_to: self.reply_to,
-            client_key: self.client_key,
+            // Erasing forgets the keys of a deleted account, and who blocks looks like one.
+            client_key: self.client_key.filter(|_| !self.author_gone),
             sent_at: Some(self.sent_at),
             edited_at: self.edited_at.filter(|_| !deleted),
             deleted,

@@ -15,6 +15,7 @@ pub mod ending;
 pub mod files;
 pub mod imported;
 pub mod inbox;
+pub mod jobs;
 pub mod lists;
 pub mod messages;
 pub mod old_key;
@@ -23,6 +24,7 @@ pub mod pairs;
 pub mod postgres;
 mod private;
 pub mod reindex;
+pub mod registry;
 pub mod reports;
 pub mod search;
 mod serving;
@@ -189,6 +191,14 @@ impl Store {
         match self {
             Store::Sqlite(sqlite) => sqlite.close().await,
             Store::Postgres(postgres) => postgres.close().await,
+        }
+    }
+
+    /// Moves what SQLite's log holds into the file and overwrites the log. False where a reader is in the way.
+    pub async fn fold_log(&self) -> Result<bool> {
+        match self {
+            Store::Sqlite(sqlite) => sqlite.fold_log().await,
+            Store::Postgres(_) => Ok(true),
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Side {
     pub passed_at: Option<Micros>,
     /// Blocks the other since then.
     pub blocked_at: Option<Micros>,
+    /// The other was told then of a like; once between two matches, however often it is taken back and given.
+    pub told_at: Option<Micros>,
 }
 
 /// The row of two users.
@@ -47,19 +49,21 @@ struct PairRow {
     high_passed_at: Option<Micros>,
     low_blocked_at: Option<Micros>,
     high_blocked_at: Option<Micros>,
+    low_told_at: Option<Micros>,
+    high_told_at: Option<Micros>,
     matched_at: Option<Micros>,
     match_ended_at: Option<Micros>,
 }
 
 impl From<PairRow> for Pair {
     fn from(row: PairRow) -> Pair {
-        let side = |liked_at, passed_at, blocked_at| Side { liked_at, passed_at, blocked_at };
+        let side = |liked_at, passed_at, blocked_at, told_at| Side { liked_at, passed_at, blocked_at, told_at };
         Pair {
             id: row.id,
             low: row.low,
             high: row.high,
-            low_side: side(row.low_liked_at, row.low_passed_at, row.low_blocked_at),
-            high_side: side(row.high_liked_at, row.high_passed_at, row.high_blocked_at),
+            low_side: side(row.low_liked_at, row.low_passed_at, row.low_blocked_at, row.low_told_at),
+            high_side: side(row.high_liked_at, row.high_passed_at, row.high_blocked_at, row.high_told_at),
             matched_at: row.matched_at,
             match_ended_at: row.match_ended_at,
         }
@@ -93,6 +97,7 @@ impl Pair {
         let was_matched = self.is_matched();
         if was_matched {
             self.match_ended_at = Some(at);
+            (self.low_side.told_at, self.high_side.told_at) = (None, None);
         }
         was_matched
     }
@@ -131,7 +136,8 @@ async fn find(tx: &mut Conn, make: &'static str, one: UserId, other: UserId) -> 
         ($lock:literal) => {
             concat!(
                 "SELECT id, low, high, low_liked_at, high_liked_at, low_passed_at, high_passed_at, low_blocked_at, ",
-                "high_blocked_at, matched_at, match_ended_at FROM pairs WHERE low = $1 AND high = $2",
+                "high_blocked_at, low_told_at, high_told_at, matched_at, match_ended_at FROM pairs ",
+                "WHERE low = $1 AND high = $2",
                 $lock
             )
         };
@@ -158,7 +164,8 @@ pub async fn lock_conversation(tx: &mut Conn, pair: &Pair) -> Result<Option<Conv
 /// Writes a locked pair back.
 pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
     const SQL: &str = "UPDATE pairs SET low_liked_at = $2, high_liked_at = $3, low_passed_at = $4, high_passed_at = $5, \
-        low_blocked_at = $6, high_blocked_at = $7, matched_at = $8, match_ended_at = $9 WHERE id = $1";
+        low_blocked_at = $6, high_blocked_at = $7, matched_at = $8, match_ended_at = $9, low_told_at = $10, \
+        high_told_at = $11 WHERE id = $1";
     let (low, high) = (&pair.low_side, &pair.high_side);
     run!(
         tx,
@@ -172,6 +179,8 @@ pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
             .bind(high.blocked_at)
             .bind(pair.matched_at)
             .bind(pair.match_ended_at)
+            .bind(low.told_at)
+            .bind(high.told_at)
     )?;
     Ok(())
 }

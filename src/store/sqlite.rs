@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::turns::{Turn, Turns};
@@ -190,6 +190,20 @@ impl Sqlite {
             && let Err(cause) = std::mem::replace(&mut *writer, nothing).close().await
         {
             tracing::warn!(%cause, "the database was not closed in order");
+        }
+    }
+
+    /// Moves what the log holds into the file, and empties the log. Waits for no reader: false where one needs the log.
+    pub(super) async fn fold_log(&self) -> Result<bool> {
+        let mut writer = self.writer(Purpose::Server).await?;
+        sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *writer).await?;
+        let folded = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writer).await;
+        let wait = format!("PRAGMA busy_timeout = {}", BUSY_WAIT.as_millis());
+        sqlx::query(AssertSqlSafe(wait)).execute(&mut *writer).await?;
+        match folded {
+            Ok(blocked) => Ok(blocked == 0),
+            Err(cause) if cause.as_database_error().and_then(meaning).is_some() => Ok(false),
+            Err(cause) => Err(cause.into()),
         }
     }
 

@@ -6,4 +6,6 @@
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
+mod deletion;
 mod statements;
+mod traces;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::error::Result;
-use crate::model::{Micros, UserId};
+use crate::model::{Micros, Text, UserId};
 use crate::ops::erasing;
 use crate::planted;
 use crate::store::jobs::{self, Job, JobKind};
@@ -72,7 +72,7 @@ async fn advance(app: &App, id: i64) -> Result<bool> {
     let Some(job) = jobs::take(&mut tx, id).await? else { return Ok(false) };
     let (notices, progress) = match job.kind {
         JobKind::EraseAccount => erasing::slice(app, &mut tx, UserId(job.subject), &job.progress).await?,
-        JobKind::PurgeIndex => (Vec::new(), Some(search::purge(&mut tx, &job.progress).await?)),
+        JobKind::PurgeIndex => (Vec::new(), Some(search::purge(&mut tx, job.progress.is_empty()).await?)),
     };
     match progress {
         Some(progress) => jobs::advance(&mut tx, job.id, &progress, app.now()).await?,
@@ -89,7 +89,7 @@ async fn fold(app: &App, job: &Job) -> Result<bool> {
     let mut tx = app.store.begin(Purpose::Server).await?;
     match folded {
         true => jobs::done(&mut tx, job.id).await?,
-        false => jobs::advance(&mut tx, job.id, &job.progress, app.now() + AGAIN).await?,
+        false => jobs::advance(&mut tx, job.id, &Text::without_nul(job.progress.as_str()), app.now() + AGAIN).await?,
     }
     app.commit(tx, Vec::new()).await?;
     Ok(true)

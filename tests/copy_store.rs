@@ -86,7 +86,8 @@ async fn a_server_moves_to_postgres_and_its_clients_go_on_from_their_cursors() {
     old.stop().await;
     // As an import from the Django service leaves it.
     let imported = "INSERT INTO imported_files VALUES ('profile', 1, 'a/b.jpg'); \
-        INSERT INTO interest_names (name) VALUES ('tea') ON CONFLICT DO NOTHING";
+        INSERT INTO interest_names (name) VALUES ('tea') ON CONFLICT DO NOTHING; \
+        INSERT INTO jobs (kind, subject, due_at, created_at) VALUES ('of_a_newer_version', 1, 1, 1)";
     old.database().writer().await.execute(imported).await;
 
     let told = said(&copy(&from, &to));

@@ -39,6 +39,28 @@ async fn ann_and_bob(server: &Server) -> (Client, Client) {
     clients
 }
 
+/// Ann changes her mind again and again: bob hears of it once. After a match that ended a like is news.
+#[tokio::test(flavor = "multi_thread")]
+async fn d18_a_like_that_is_taken_back_and_given_again_is_told_once() {
+    let server = Server::start(&[]).await;
+    let (mut ann, mut bob) = ann_and_bob(&server).await;
+    for _ in 0..5 {
+        like(&mut ann, bob.user).await;
+        ann.command("like.remove", json!({ "user": bob.user })).await;
+    }
+    ann.command("pass.add", json!({ "user": bob.user })).await;
+    like(&mut ann, bob.user).await;
+    assert_eq!(bob.command("like.count", json!({})).await["count"], 1, "the like is there");
+    assert_eq!(like(&mut bob, ann.user).await["matched"], true);
+    told(&mut bob, &[("like_received", 0), ("like_sent", ann.user), ("matched", ann.user)]).await;
+    ann.command("match.end", json!({ "user": bob.user })).await;
+    like(&mut bob, ann.user).await;
+    bob.command("like.remove", json!({ "user": ann.user })).await;
+    like(&mut ann, bob.user).await;
+    told(&mut bob, &[("unmatched", ann.user), ("like_sent", ann.user), ("like_withdrawn", ann.user)]).await;
+    told(&mut bob, &[("like_received", 0)]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_likes_are_a_match() {
     let server = Server::start(&[]).await;

@@ -3,14 +3,14 @@
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::Result;
-use crate::model::{PersonalKind, UserId};
+use crate::model::{PersonalKind, Text, UserId};
 use crate::ops::{groups, personal};
 use crate::store::ending::{self, Progress};
 use crate::store::jobs::{self, JobKind};
 use crate::store::{Tx, streams};
 
 /// Erases one slice, and writes what is to be told of it. Answers how far the erasure is; none at its end.
-pub async fn slice(app: &App, tx: &mut Tx, user: UserId, progress: &str) -> Result<(Vec<Notice>, Option<String>)> {
+pub async fn slice(app: &App, tx: &mut Tx, user: UserId, progress: &str) -> Result<(Vec<Notice>, Option<Text>)> {
     let now = app.now();
     let done = ending::slice(tx, user, &Progress::read(progress)?, now).await?;
     let entries: Vec<_> = done.told.iter().map(|other| (*other, PersonalKind::UserGone, user.0)).collect();

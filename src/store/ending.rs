@@ -9,7 +9,7 @@ use super::registry::{self, Rows, TABLES};
 use super::visible::{blocks, pair_of};
 use super::{Conn, json_list, on, run};
 use crate::error::{Error, Result};
-use crate::model::{ConversationId, ConversationKind, Micros, UserId};
+use crate::model::{ConversationId, ConversationKind, Micros, Text, UserId};
 
 /// Rows that are erased in one transaction: some milliseconds of work, so that nobody waits long for it.
 const SLICE: i64 = 200;
@@ -41,9 +41,9 @@ impl Progress {
     }
 
     /// As it is written down.
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Text {
         // Two numbers and a text have no failing Serialize.
-        serde_json::to_string(self).unwrap_or_default()
+        Text::without_nul(serde_json::to_string(self).unwrap_or_default())
     }
 
     /// The table that it is at; none at the end.

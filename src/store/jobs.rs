@@ -4,7 +4,7 @@ use sqlx::FromRow;
 
 use super::{Conn, json_list, on, run};
 use crate::error::Result;
-use crate::model::Micros;
+use crate::model::{Micros, Text};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
@@ -71,7 +71,7 @@ pub async fn take(tx: &mut Conn, job: i64) -> Result<Option<Job>> {
 }
 
 /// Writes down how far a job is. It goes on at `due_at`, behind the others that are due.
-pub async fn advance(tx: &mut Conn, job: i64, progress: &str, due_at: Micros) -> Result<()> {
+pub async fn advance(tx: &mut Conn, job: i64, progress: &Text, due_at: Micros) -> Result<()> {
     const SQL: &str = "UPDATE jobs SET progress = $2, due_at = $3, attempts = 0 WHERE id = $1";
     run!(tx, sqlx::query(SQL).bind(job).bind(progress).bind(due_at))?;
     Ok(())

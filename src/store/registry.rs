@@ -264,7 +264,7 @@ pub const TABLES: &[Table] = &[
         copied: false,
         // Rows live for minutes and hold ids.
         rows: Rows::Nobodys,
-        columns: &[("id", Kept), ("at", Kept), ("kind", Kept), ("subject", Kept), ("seq", Kept)],
+        columns: &[("id", Kept), ("at", Kept), ("kind", Kept), ("subject", Kept), ("seq", Kept), ("xid", Kept)],
     },
     Table {
         name: "jobs",

@@ -37,16 +37,15 @@ pub const PURGED: &str = "purged";
 
 /// Rewrites some pages of SQLite's index without the words of messages that left it: the index itself would keep them
 /// until it merges these pages for other reasons. Answers how far that is.
-pub async fn purge(tx: &mut Conn, progress: &str) -> Result<String> {
+pub async fn purge(tx: &mut Conn, begins: bool) -> Result<Text> {
     const MERGE: &str = "INSERT INTO message_search (message_search, rank) VALUES ('merge', $1)";
     const CHANGES: &str = "SELECT total_changes()";
     // A negative number begins to merge everything into one segment; positive ones go on with that.
-    let begins = progress.is_empty();
     let before: i64 = on!(tx, c => sqlx::query_scalar(CHANGES).fetch_one(c))?;
     run!(tx, sqlx::query(MERGE).bind(if begins { -PURGE_PAGES } else { PURGE_PAGES }))?;
     let after: i64 = on!(tx, c => sqlx::query_scalar(CHANGES).fetch_one(c))?;
     // The command itself counts as one change.
-    Ok(if after - before < 2 && !begins { PURGED } else { "merging" }.to_owned())
+    Ok(Text::without_nul(if after - before < 2 && !begins { PURGED } else { "merging" }))
 }
 
 /// What a reader may find below the id `$3`, in conversation `$4` unless that is null, newest first.

@@ -190,13 +190,7 @@ async fn n05_an_erasure_that_is_killed_goes_on() {
         seen = progress(&server).await;
     }
     assert!(kills > 2, "it was erased before it was killed");
-    in_time("the erasure to end", async {
-        while jobs(&server).await > 0 {
-            // Before the next look.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    server.at_rest().await;
     must_be_erased(&server, ann.user, &estate).await;
 }
 
@@ -209,13 +203,7 @@ async fn n05_the_operator_deletes_an_account() {
     server.operate(&["user", "delete", "ann"]);
     assert_eq!(ann.expect_close().await.code, 4003);
     bob.expect_where("personal", |entry| entry["kind"] == "user_gone" && entry["subject"] == ann.user).await;
-    in_time("the erasure to end", async {
-        while jobs(&server).await > 0 {
-            // Before the next look.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    server.at_rest().await;
     must_be_erased(&server, ann.user, &estate).await;
     assert!(server.operate(&["user", "list"]).contains("deleted"));
 }

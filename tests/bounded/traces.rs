@@ -1,15 +1,14 @@
 //! What is left of a deleted account: places and ids. Nothing of what it told is in the rows, nor in the bytes of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use duet::store::registry::TABLES;
 use serde_json::{Value, json};
 
+use crate::support::Server;
 use crate::support::checker::Source;
 use crate::support::server::PASSWORD;
 use crate::support::setup::{Because, SetUp};
-use crate::support::{Server, in_time};
 
 /// What ann tells; nobody else says anything like it.
 const TOLD: [&str; 12] = [
@@ -50,13 +49,7 @@ async fn tell_and_delete(server: &Server) -> i64 {
     ann.command("conversation.mute", json!({ "conversation": conversation, "until": 4_102_444_800_000_000_i64 })).await;
     ann.say("account.delete", json!({ "password": PASSWORD })).await;
     ann.expect_close().await;
-    in_time("the erasure to end", async {
-        while server.database().reader().await.number("count(*)", "FROM jobs").await > 0 {
-            // Before the next look.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    server.at_rest().await;
     ann.user
 }
 

@@ -24,12 +24,14 @@ const TABLES: &[&str] = &[
     "reports",
 ];
 
-/// All rows, each as an object under its table, in an order of their own.
+/// All rows, each as an object under its table, in an order of their own, once no work is left to be done in the
+/// background.
 pub async fn all(server: &Server) -> BTreeMap<&'static str, Vec<Map<String, Value>>> {
     of(server, TABLES).await
 }
 
 async fn of(server: &Server, names: &[&'static str]) -> BTreeMap<&'static str, Vec<Map<String, Value>>> {
+    server.at_rest().await;
     let mut database = server.database().snapshot().await;
     let mut tables = BTreeMap::new();
     for table in names {

@@ -234,6 +234,17 @@ impl Server {
         Arc::new(Recorder::create(self.home.path().join(format!("record-{number}.jsonl"))))
     }
 
+    /// Waits until no work is left to be done in the background.
+    pub async fn at_rest(&self) {
+        super::in_time("the jobs to be done", async {
+            while self.database.reader().await.number("count(*)", "FROM jobs").await > 0 {
+                // Before the next look.
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+
     /// Removes the records that were made so far.
     pub fn forget_records(&self) {
         for entry in std::fs::read_dir(self.home.path()).expect("the records").flatten() {

@@ -26,14 +26,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("socket", &["app", "feed", "hub", "limits", "ops", "protocol"]),
     // What a write has to tell is a Notice of the bus; which sockets must close is said in the hub's words.
     ("ops", &["app", "auth", "bus", "hub", "limits", "matching", "media", "protocol", "store", "text"]),
-    // The bus hands what it hears to the feed, which takes the bus's notices apart. Over all nodes a rate is counted in
-    // the words of the limits.
+    // The bus hands what it hears to the feed; over all nodes a rate is counted in the words of the limits.
     ("bus", &["feed", "hub", "limits", "protocol"]),
     ("jobs", &["app", "ops", "store"]),
     ("feed", &["bus", "clock", "hub", "protocol", "store"]),
     ("app", &["auth", "bus", "feed", "hub", "limits", "media", "store"]),
-    // Row and wire are one type, so the store answers some shapes of replies. Events it may not name. A copy into the
-    // other database folds all texts anew.
+    // The store answers some shapes of replies, and names no event. A copy folds all texts anew.
     ("store", &["protocol", "text"]),
     ("hub", &[]),
     ("clock", &[]),
@@ -62,8 +60,7 @@ const PROMISED: &[u32] = &[
     34, 35, 36, 37, 38, 39, 40, 42, 43, 44, 45, 46, 50, 54, 55, 56, 58, 59,
 ];
 
-/// What all answers of the REST surface have in common, every form of error, and the rules behind the endpoints: each
-/// proven by a test of this name in `tests/contract/`. The endpoints themselves are the server's list of routes.
+/// What all answers of the REST surface have in common, and the rules behind them: each proven by a test of this name.
 const CONTRACT: &[&str] = &[
     "form_body_texts_dates_and_numbers",
     "form_body_lists",
@@ -143,8 +140,7 @@ impl File {
         inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
     }
 
-    /// Its text without comments, so that words about something do not count as its use. Only in `src`, where no string
-    /// looks like a comment but URLs.
+    /// Its text without comments. Only in `src`, where no string looks like a comment but URLs.
     fn code(&self) -> String {
         let line = |line: &str| {
             let end =

@@ -197,6 +197,8 @@ settings! {
     unread_cap: i64 = "100", "messages";
     /// Words in one search.
     search_words: usize = "8", "words";
+    /// Messages of the reader's conversations that one search looks at; its answer says where the next one goes on.
+    search_scanned: usize = "10000", "messages";
     /// Users one user may have blocked.
     blocks_max: usize = "10000", "users";
     /// Users that one look for candidates reads, those near and those whose place is not known each.
@@ -263,7 +265,7 @@ settings! {
     presence_linger_ms: u64 = "2000", "milliseconds";
     /// Between two batches of what was received and read, which are written and told together.
     watermark_ms: u64 = "50", "milliseconds";
-    /// How long a query may take.
+    /// How long Postgres may take for a query.
     query_ms: u64 = "2000", "milliseconds";
     /// Connections to Redis, besides the one that hears and the one that tells.
     redis_connections: usize = "4", "connections";

@@ -7,7 +7,6 @@ use crate::sentence;
 use std::collections::HashMap;
 
 use crate::app::App;
-use crate::config::ms;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
@@ -225,10 +224,7 @@ pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Vec<(Profile
     let reader = candidates::person(&mut conn, actor.user).await?;
     let me = person(&reader, now);
     let Some(narrowed) = narrow(app, &reader, &me, now) else { return Ok(Vec::new()) };
-    conn.stop_after(ms(app.config.query_ms)).await?;
-    let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await;
-    conn.never_stop().await?;
-    let found = found?;
+    let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await?;
     let others = found.iter().map(|row| Candidate { person: person(row, now), active_day: row.last_active_at / DAY });
     let today = Today { day: now / DAY, minimum_age: app.config.minimum_age };
     let days: HashMap<UserId, i64> = found.iter().map(|row| (row.id, row.last_active_at / DAY)).collect();

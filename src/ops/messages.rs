@@ -1,7 +1,5 @@
 //! Sending, changing and reading messages.
 
-use std::time::Duration;
-
 use crate::app::App;
 use crate::bus::Notice;
 use crate::error::{Error, Result};
@@ -245,14 +243,13 @@ pub async fn search(app: &App, actor: Actor, input: MessageSearch) -> Result<Fou
     if let Some(conversation) = input.conversation {
         conversations::membership(&mut conn, conversation, actor.user).await?;
     }
-    conn.stop_after(Duration::from_millis(app.config.query_ms)).await?;
-    let found = search::find(&mut conn, actor.user, &words, input.conversation, input.before, limit).await;
-    conn.never_stop().await?;
-    let mut messages = found?;
-    let is_full = messages.len() == limit;
+    let work = (app.config.search_scanned, limit);
+    let search::Page { mut messages, mut next } =
+        search::find(&mut conn, actor.user, &words, input.conversation, input.before, work).await?;
     let kept = page::fit(&messages, app.config.page_bytes);
-    let is_cut = kept < messages.len();
-    messages.truncate(kept);
-    let next = messages.last().filter(|_| is_full || is_cut).and_then(|message| message.id);
+    if kept < messages.len() {
+        messages.truncate(kept);
+        next = messages.last().and_then(|message| message.id);
+    }
     Ok(Found { messages, next })
 }

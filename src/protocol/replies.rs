@@ -118,12 +118,12 @@ pub struct History {
     pub more: bool,
 }
 
-/// Messages found, newest first.
+/// Messages found, newest first. A page can hold fewer than `limit`, even none, and have a next one.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Found {
     /// The messages.
     pub messages: Vec<Message>,
-    /// To be given as `before` for the next page.
+    /// To be given as `before` to go on; left out when everything was looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<MessageId>,
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
 use super::sweep::{self, Change};
-use super::visible::{blocks, is_blocked, pair_of};
+use super::visible::{blocks, is_blocked, is_pair, pair_of};
 use super::writer::{NewMessage, Placed, Told, Written};
 use super::{Conn, Tx, conversations, files, json_list, on, run, search};
 use crate::error::{Error, ErrorCode, Result};
@@ -191,19 +191,20 @@ async fn rights(tx: &mut Conn, rows: &str) -> Result<HashMap<usize, Rights>> {
             " AS blocks_other, ",
             is_blocked!("p", "m.user_id"),
             " AS is_blocked, o.deleted_at AS other_deleted_at, \
-            CASE WHEN c.kind = 'group' AND a.kind = 'text' AND ",
+            CASE WHEN j.reply_to IS NOT NULL THEN (SELECT a.seq FROM messages a ",
+            pair_of!("ap", "m.user_id", "a.sender_id"),
+            " WHERE a.conversation_id = c.id AND a.seq = j.reply_to AND a.seq > m.joined_seq \
+                AND NOT (c.kind = 'group' AND a.kind = 'text' AND ",
             blocks!("ap", "m.user_id"),
-            " THEN NULL ELSE a.seq END AS answers_seq"
+            ")) END AS answers_seq"
         ),
-        concat!(
-            "JOIN members m ON m.conversation_id = j.conversation AND m.user_id = j.sender \
+        // The message answered is looked up only where there is one. Joined, a database without statistics of the table
+        // may read all messages for it.
+        "JOIN members m ON m.conversation_id = j.conversation AND m.user_id = j.sender \
         JOIN users s ON s.id = m.user_id AND s.deleted_at IS NULL AND s.disabled_at IS NULL \
         JOIN conversations c ON c.id = m.conversation_id \
         LEFT JOIN pairs p ON p.low = c.low AND p.high = c.high \
-        LEFT JOIN users o ON o.id = CASE WHEN c.low = m.user_id THEN c.high ELSE c.low END \
-        LEFT JOIN messages a ON a.conversation_id = c.id AND a.seq = j.reply_to AND a.seq > m.joined_seq ",
-            pair_of!("ap", "m.user_id", "a.sender_id")
-        )
+        LEFT JOIN users o ON o.id = CASE WHEN c.low = m.user_id THEN c.high ELSE c.low END"
     );
     let sql = tx.sql(SQL);
     let rights: Vec<Rights> = on!(tx, c => sqlx::query_as(sql).bind(rows).fetch_all(c))?;
@@ -417,14 +418,19 @@ async fn insert(tx: &mut Conn, rows: &str) -> Result<HashMap<(ConversationId, i6
 async fn hidden(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<HashMap<usize, Vec<UserId>>> {
     const SQL: [&str; 2] = over_rows!(
         "SELECT j.at, m.user_id",
+        // From the members, who are a bounded number, and not from the pairs of the author.
         concat!(
-            "JOIN pairs p ON (p.low = j.sender OR p.high = j.sender) AND ",
-            is_blocked!("p", "j.sender"),
-            " JOIN members m ON m.conversation_id = j.conversation \
-            AND m.user_id = CASE WHEN p.low = j.sender THEN p.high ELSE p.low END"
+            "JOIN members m ON m.conversation_id = j.conversation JOIN pairs p ON ",
+            is_pair!("p", "m.user_id", "j.sender"),
+            " WHERE ",
+            is_blocked!("p", "j.sender")
         )
     );
-    let groups: Vec<&NumberedRow<'_>> = numbered.iter().filter(|row| row.group).collect();
+    // Asked once for each author in each group.
+    let mut first: HashMap<(ConversationId, UserId), usize> = HashMap::new();
+    let in_groups = || numbered.iter().filter(|row| row.group);
+    let groups: Vec<&NumberedRow<'_>> =
+        in_groups().filter(|row| *first.entry((row.conversation, row.sender)).or_insert(row.at) == row.at).collect();
     if groups.is_empty() {
         return Ok(HashMap::new());
     }
@@ -434,7 +440,8 @@ async fn hidden(tx: &mut Conn, numbered: &[NumberedRow<'_>]) -> Result<HashMap<u
     for (at, user) in found {
         hidden.entry(at as usize).or_default().push(user);
     }
-    Ok(hidden)
+    let of_first = |row: &NumberedRow<'_>| hidden.get(first.get(&(row.conversation, row.sender))?).cloned();
+    Ok(in_groups().filter_map(|row| Some((row.at, of_first(row)?))).collect())
 }
 
 /// Notes again where a repeat had found its place. Its first commit may have come to light so late, with an answer that

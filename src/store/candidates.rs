@@ -73,22 +73,32 @@ macro_rules! candidates {
     };
 }
 
-/// The most recently active of those who may fit, at most `limit` near the reader and as many whose place is not known.
+/// How many users are looked at for each that is kept.
+const LOOKED_AT: i64 = 10;
+
+/// Of those who were active last, the ones who may fit: at most `limit` near the reader and as many whose place is not
+/// known. Looks at [`LOOKED_AT`] times as many, so whoever looks for something rare may be shown fewer. Of those near
+/// the reader the nearest rows of the grid are looked at first.
 pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) -> Result<Vec<PersonRow>> {
-    const ANYWHERE: &str = candidates!("FROM users u", "ORDER BY u.last_active_at DESC LIMIT $7");
+    const ANYWHERE: &str = candidates!(
+        "FROM (SELECT x.* FROM users x ORDER BY x.last_active_at DESC LIMIT $8) u",
+        "ORDER BY u.last_active_at DESC LIMIT $7"
+    );
     const NOWHERE: &str = candidates!(
-        "FROM users u",
-        "AND u.cell_lat IS NULL AND u.cell_lon IS NULL ORDER BY u.last_active_at DESC LIMIT $7"
+        "FROM (SELECT x.* FROM users x WHERE x.cell_lat IS NULL AND x.cell_lon IS NULL \
+            ORDER BY x.last_active_at DESC LIMIT $8) u",
+        "ORDER BY u.last_active_at DESC LIMIT $7"
     );
     const NEAR: [&str; 2] = [
         candidates!(
-            "FROM json_each($8) j JOIN users u ON u.cell_lat = j.value ->> 0 \
-                AND u.cell_lon BETWEEN j.value ->> 1 AND j.value ->> 2",
+            "FROM (SELECT x.* FROM json_each($9) j CROSS JOIN users x ON x.cell_lat = j.value ->> 0 \
+                AND x.cell_lon BETWEEN j.value ->> 1 AND j.value ->> 2 LIMIT $8) u",
             "ORDER BY u.last_active_at DESC LIMIT $7"
         ),
         candidates!(
-            "FROM json_array_elements($8::JSON) AS j (value) JOIN users u ON u.cell_lat = (j.value ->> 0)::BIGINT \
-                AND u.cell_lon BETWEEN (j.value ->> 1)::BIGINT AND (j.value ->> 2)::BIGINT",
+            "FROM (SELECT x.* FROM json_array_elements($9::JSON) AS j (value) CROSS JOIN LATERAL \
+                (SELECT * FROM users y WHERE y.cell_lat = (j.value ->> 0)::BIGINT \
+                    AND y.cell_lon BETWEEN (j.value ->> 1)::BIGINT AND (j.value ->> 2)::BIGINT OFFSET 0) x LIMIT $8) u",
             "ORDER BY u.last_active_at DESC LIMIT $7"
         ),
     ];
@@ -103,12 +113,15 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
                 .bind(reader.gender)
                 .bind(&reader.wanted.seeks)
                 .bind(limit as i64)
+                .bind(limit as i64 * LOOKED_AT)
         };
     }
     let Some(spans) = &narrowed.spans else {
         return Ok(on!(conn, c => ask!(ANYWHERE).fetch_all(c))?);
     };
-    let (near, spans) = (conn.sql(NEAR), json_list(spans));
+    let mut spans = spans.clone();
+    spans.sort_by_key(|(row, _, _)| row.abs_diff(reader.cell_lat.unwrap_or_default()));
+    let (near, spans) = (conn.sql(NEAR), json_list(&spans));
     let mut found: Vec<PersonRow> = on!(conn, c => ask!(near).bind(&spans).fetch_all(c))?;
     let nowhere: Vec<PersonRow> = on!(conn, c => ask!(NOWHERE).fetch_all(c))?;
     found.extend(nowhere);

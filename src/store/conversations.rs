@@ -356,6 +356,11 @@ struct ViewRow {
     unread: i64,
 }
 
+/// Messages that are looked at for each unread one that is counted: others may be the reader's own, or not be theirs.
+const SCANNED_FOR_EACH: i64 = 10;
+/// Messages of a conversation that are looked at to count those unread.
+const UNREAD_SCANNED: i64 = 10_000;
+
 /// Some conversations as one of their members sees them, in the order asked for; those the reader is not in are left
 /// out. Each shows at most `members_max` members and counts at most `unread_cap` unread messages.
 pub async fn view(
@@ -368,17 +373,19 @@ pub async fn view(
     const SQL: &str = concat!(
         "SELECT c.id, c.kind, c.title, c.seq AS head, me.role, c.member_count, me.delivered, me.read, \
             me.muted_until, me.archived, c.created_at, c.updated_at, \
-            (SELECT count(*) FROM (SELECT 1 FROM messages m ",
+            (SELECT count(*) FROM (SELECT 1 FROM (SELECT x.* FROM messages x \
+                WHERE x.conversation_id = c.id AND x.seq > me.read ORDER BY x.seq DESC LIMIT $4) m ",
         with_author!(),
-        " WHERE m.conversation_id = c.id AND m.seq > me.read AND m.sender_id <> $1 AND ",
+        " WHERE m.sender_id <> $1 AND ",
         is_readable!(),
         " LIMIT $3) AS capped) AS unread \
         FROM json_each($2) j JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
         JOIN conversations c ON c.id = me.conversation_id ORDER BY j.key"
     );
     let list = json_list(ids);
+    let scanned = unread_cap.saturating_mul(SCANNED_FOR_EACH).min(UNREAD_SCANNED);
     let rows: Vec<ViewRow> =
-        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&list).bind(unread_cap).fetch_all(c))?;
+        on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&list).bind(unread_cap).bind(scanned).fetch_all(c))?;
     let mut members = members(conn, reader, &list, members_max).await?;
     let mut last = last_messages(conn, reader, &list).await?;
     let view = |row: ViewRow| Conversation {

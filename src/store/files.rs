@@ -295,32 +295,39 @@ pub async fn end_stale(tx: &mut Conn, before: Micros) -> Result<u64> {
     run!(tx, sqlx::query(SQL).bind(before)).map_err(Into::into)
 }
 
-/// Files that nothing refers to, and that nobody began to use since a time, are over; at most so many at once.
-pub async fn end_unused(tx: &mut Conn, before: Micros, most: i64) -> Result<u64> {
-    const FOUND: &str = "SELECT f.id FROM files f WHERE f.state = 'ready' AND f.used_at < $1 \
-            AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.file_id = f.id) \
-            AND NOT EXISTS (SELECT 1 FROM pictures p WHERE p.file_id = f.id) ORDER BY f.id LIMIT $2";
-    const LOCKED: &str = "SELECT f.id FROM files f WHERE f.state = 'ready' AND f.used_at < $1 \
-            AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.file_id = f.id) \
-            AND NOT EXISTS (SELECT 1 FROM pictures p WHERE p.file_id = f.id) ORDER BY f.id LIMIT $2 \
-            FOR NO KEY UPDATE OF f SKIP LOCKED";
-    // Whoever takes a file for use locks its row. Judged again in a later statement, which sees what was committed
-    // before this lock was had.
+/// The time of use of files that something was found to refer to. They are not looked at again before that is released.
+const IN_USE: Micros = Micros::MAX;
+
+/// Files that nothing refers to, and that nobody began to use since a time, are over. Looks at so many at once, each
+/// once, and answers how many there were.
+pub async fn end_unused(tx: &mut Conn, before: Micros, most: i64) -> Result<usize> {
+    const FOUND: [&str; 2] = [
+        "SELECT f.id FROM files f WHERE f.state = 'ready' AND f.used_at < $1 ORDER BY f.used_at LIMIT $2",
+        "SELECT f.id FROM files f WHERE f.state = 'ready' AND f.used_at < $1 ORDER BY f.used_at LIMIT $2 \
+            FOR NO KEY UPDATE OF f SKIP LOCKED",
+    ];
+    // Whoever takes a file for use locks its row. Judged in a later statement, which sees what was committed before this
+    // lock was had.
     const END: &str = "UPDATE files SET state = 'gone', client_key = NULL \
         WHERE id IN (SELECT j.value FROM json_each($1) j) AND state = 'ready' AND used_at < $2 \
             AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.file_id = files.id) \
             AND NOT EXISTS (SELECT 1 FROM pictures p WHERE p.file_id = files.id)";
-    let sql = tx.sql([FOUND, LOCKED]);
+    // What is left is in use. Whoever releases it waits for this lock, and their time comes after this one.
+    const KEEP: &str = "UPDATE files SET used_at = $2 \
+        WHERE id IN (SELECT j.value FROM json_each($1) j) AND state = 'ready'";
+    let sql = tx.sql(FOUND);
     let found: Vec<FileId> = on!(tx, c => sqlx::query_scalar(sql).bind(before).bind(most).fetch_all(c))?;
-    match found.is_empty() {
-        true => Ok(0),
-        false => run!(tx, sqlx::query(END).bind(json_list(&found)).bind(before)).map_err(Into::into),
+    if !found.is_empty() {
+        let list = json_list(&found);
+        run!(tx, sqlx::query(END).bind(&list).bind(before))?;
+        run!(tx, sqlx::query(KEEP).bind(&list).bind(IN_USE))?;
     }
+    Ok(found.len())
 }
 
 /// Files whose bytes are to go, with their names.
 pub async fn gone(conn: &mut Conn, most: i64) -> Result<Vec<(FileId, String)>> {
-    const SQL: &str = "SELECT id, name FROM files WHERE state = 'gone' ORDER BY id LIMIT $1";
+    const SQL: &str = "SELECT id, name FROM files WHERE state = 'gone' ORDER BY used_at LIMIT $1";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(most).fetch_all(c))?)
 }
 

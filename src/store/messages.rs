@@ -31,13 +31,15 @@ macro_rules! messages_for_reader {
     };
 }
 
-/// In each of the conversations `$2`, the latest message of which something holds for the reader.
+/// In each of the conversations `$2`, the latest message of which something holds for the reader, if it is among the
+/// last thousand.
 macro_rules! last_of_each {
     ($holds:expr) => {
         $crate::store::messages::messages_for_reader!(
-            "WHERE m.id IN (SELECT (SELECT m.id FROM messages m ",
+            "WHERE m.id IN (SELECT (SELECT m.id FROM (SELECT x.* FROM messages x \
+                WHERE x.conversation_id = me.conversation_id AND x.seq > me.joined_seq ORDER BY x.seq DESC LIMIT 1000) m ",
             $crate::store::visible::with_author!(),
-            " WHERE m.conversation_id = me.conversation_id AND ",
+            " WHERE ",
             $holds,
             " ORDER BY m.seq DESC LIMIT 1) FROM json_each($2) j \
                 JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
@@ -181,17 +183,19 @@ pub async fn changes_after(
     limit: usize,
 ) -> Result<Option<Changes>> {
     // The head first, then the range: what commits in between has a rev above this head, and comes with its event.
-    const HEAD: &str = "SELECT c.seq FROM conversations c JOIN members m ON m.conversation_id = c.id AND m.user_id = $1 \
+    const HEAD: &str = "SELECT c.seq, m.joined_seq FROM conversations c JOIN members m ON m.conversation_id = c.id AND m.user_id = $1 \
         WHERE c.id = $2";
     const RANGE: &str = messages_for_reader!(
         "WHERE m.conversation_id = $2 AND m.rev > $3 AND ",
         is_mine!(),
         " ORDER BY m.rev LIMIT $4"
     );
-    let head: Option<i64> = on!(conn, c => sqlx::query_scalar(HEAD).bind(reader).bind(conversation).fetch_optional(c))?;
-    let Some(head) = head else { return Ok(None) };
+    let head: Option<(i64, i64)> =
+        on!(conn, c => sqlx::query_as(HEAD).bind(reader).bind(conversation).fetch_optional(c))?;
+    let Some((head, joined_seq)) = head else { return Ok(None) };
+    // Nothing up to where the reader joined is theirs, so none of it is walked through.
     let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(RANGE)
-        .bind(reader).bind(conversation).bind(after).bind(limit as i64).fetch_all(c))?;
+        .bind(reader).bind(conversation).bind(after.max(joined_seq)).bind(limit as i64).fetch_all(c))?;
     let last = rows.last().map_or(after, |row| row.rev);
     let full = rows.len() == limit;
     let upto = if full { last } else { head.max(last) };

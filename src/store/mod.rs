@@ -231,23 +231,6 @@ impl Conn {
     fn sql(&self, [sqlite, postgres]: [&'static str; 2]) -> &'static str {
         if self.is_shared() { postgres } else { sqlite }
     }
-
-    /// Statements on this connection fail after a time, until [`Conn::never_stop`]. On Postgres those of a reader
-    /// always do.
-    pub async fn stop_after(&mut self, time: Duration) -> Result<()> {
-        match self {
-            Conn::Sqlite(conn) => Ok(sqlite::stop_after(conn, time).await?),
-            Conn::Postgres(_) => Ok(()),
-        }
-    }
-
-    /// Statements may take as long as they like again.
-    pub async fn never_stop(&mut self) -> Result<()> {
-        match self {
-            Conn::Sqlite(conn) => Ok(sqlite::never_stop(conn).await?),
-            Conn::Postgres(_) => Ok(()),
-        }
-    }
 }
 
 /// A writing transaction. Dropped without a commit, it rolls back before anybody else gets the connection.

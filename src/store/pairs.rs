@@ -5,6 +5,7 @@
 
 use sqlx::FromRow;
 
+use super::visible::no_block;
 use super::{Conn, on, run};
 use crate::error::Result;
 use crate::model::{ConversationId, MatchId, Micros, UserId};
@@ -194,15 +195,18 @@ pub async fn both_live(conn: &mut Conn, one: UserId, other: UserId) -> Result<bo
 
 /// How many people like a user who has not answered them; counting stops at `cap`.
 pub async fn likes_received(conn: &mut Conn, user: UserId, cap: i64) -> Result<i64> {
-    const SQL: &str = "SELECT COUNT(*) FROM (\
-            SELECT u.id FROM pairs p JOIN users u ON u.id = CASE WHEN p.low = $1 THEN p.high ELSE p.low END \
-            WHERE (p.low = $1 OR p.high = $1) \
-                AND CASE WHEN p.low = $1 THEN p.high_liked_at ELSE p.low_liked_at END IS NOT NULL \
-                AND CASE WHEN p.low = $1 THEN p.low_liked_at ELSE p.high_liked_at END IS NULL \
-                AND CASE WHEN p.low = $1 THEN p.low_passed_at ELSE p.high_passed_at END IS NULL \
-                AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL \
-                AND u.deleted_at IS NULL AND u.disabled_at IS NULL \
-            LIMIT $2) AS likes";
+    // Each half has an index of its own. Some of those who like may be gone; no more than ten for each that is counted are
+    // looked at.
+    const SQL: &str = concat!(
+        "SELECT COUNT(*) FROM (SELECT u.id FROM (SELECT p.high AS other FROM pairs p WHERE p.low = $1 \
+                AND p.high_liked_at IS NOT NULL AND p.low_liked_at IS NULL AND p.low_passed_at IS NULL AND ",
+        no_block!("p"),
+        " UNION ALL SELECT p.low FROM pairs p WHERE p.high = $1 \
+                AND p.low_liked_at IS NOT NULL AND p.high_liked_at IS NULL AND p.high_passed_at IS NULL AND ",
+        no_block!("p"),
+        " LIMIT $2 * 10) AS o JOIN users u ON u.id = o.other \
+            WHERE u.deleted_at IS NULL AND u.disabled_at IS NULL LIMIT $2) AS likes"
+    );
     Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(user).bind(cap).fetch_one(c))?)
 }
 
@@ -223,11 +227,14 @@ pub struct MatchRow {
 macro_rules! matches_of {
     ($where:literal) => {
         concat!(
-            "SELECT p.id, u.id AS user, p.matched_at AS created_at, c.id AS conversation FROM pairs p ",
+            "SELECT p.id, u.id AS user, p.matched_at AS created_at, c.id AS conversation FROM ",
+            // Each half has an index of its own.
+            "(SELECT x.* FROM pairs x WHERE x.low = $1 AND x.matched_at IS NOT NULL AND x.match_ended_at IS NULL ",
+            "UNION ALL ",
+            "SELECT x.* FROM pairs x WHERE x.high = $1 AND x.matched_at IS NOT NULL AND x.match_ended_at IS NULL) AS p ",
             "JOIN users u ON u.id = CASE WHEN p.low = $1 THEN p.high ELSE p.low END ",
             "LEFT JOIN conversations c ON c.low = p.low AND c.high = p.high ",
-            "WHERE (p.low = $1 OR p.high = $1) AND p.matched_at IS NOT NULL AND p.match_ended_at IS NULL ",
-            "AND p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL ",
+            "WHERE p.low_blocked_at IS NULL AND p.high_blocked_at IS NULL ",
             "AND u.deleted_at IS NULL AND u.disabled_at IS NULL ",
             $where
         )

@@ -2,11 +2,11 @@
 
 use super::messages::{MessageRow, messages_for_reader, render};
 use super::visible::is_readable;
-use super::{Conn, on, run, streams};
+use super::{Conn, json_list, on, run};
 use crate::error::Result;
 use crate::model::{ConversationId, Message, MessageId, Text, UserId};
 
-/// Conversations of a reader that are named to the index; a reader with more is filtered after the index alone.
+/// Conversations of a reader that are named to the index of SQLite in one query.
 const CONVERSATIONS_NAMED: usize = 500;
 
 /// The words of a text as Postgres indexes them, with the name of its conversation as one more that no text has.
@@ -48,54 +48,134 @@ pub async fn purge(tx: &mut Conn, begins: bool) -> Result<Text> {
     Ok(Text::without_nul(if after - before < 2 && !begins { PURGED } else { "merging" }))
 }
 
-/// What a reader may find below the id `$3`, in conversation `$4` unless that is null, newest first.
-macro_rules! found_by {
-    ($matches:literal) => {
-        messages_for_reader!(
-            "JOIN message_search s ON s.rowid = m.id WHERE ",
-            $matches,
-            " AND m.id < $3 AND ($4 IS NULL OR m.conversation_id = $4) AND ",
-            is_readable!(),
-            " ORDER BY m.id DESC LIMIT $5"
-        )
-    };
+/// What one call of [`find`] answers.
+#[derive(Debug)]
+pub struct Page {
+    /// Newest first.
+    pub messages: Vec<Message>,
+    /// Below which id the next call looks; none where nothing is left to look at.
+    pub next: Option<MessageId>,
 }
 
-/// Messages that hold all `words`, as `text::query` makes them, newest first, at most `limit`, below the id `before`.
+/// Finds messages that hold all `words` (as `text::query` makes them), newest first, below the id `before`. Looks at no more than
+/// `scanned` messages of the reader's conversations and answers at most `limit`, so a page can hold fewer, even none, and
+/// the next one goes on below it.
 pub async fn find(
     conn: &mut Conn,
     reader: UserId,
     words: &[Text],
     conversation: Option<ConversationId>,
     before: Option<MessageId>,
-    limit: usize,
-) -> Result<Vec<Message>> {
-    const SQL: [&str; 2] = [found_by!("message_search MATCH $2"), found_by!("s.words @@ $2::TSQUERY")];
-    let conversations = match conversation {
-        Some(id) => vec![id],
-        None => streams::heads(conn, reader).await?.into_iter().map(|head| head.conversation).collect(),
+    (scanned, limit): (usize, usize),
+) -> Result<Page> {
+    const LAST: &str = "SELECT coalesce(max(id), 0) FROM messages";
+    const SHOWN: &str = messages_for_reader!(
+        "WHERE m.id IN (SELECT j.value FROM json_each($2) j) AND ",
+        is_readable!(),
+        " ORDER BY m.id DESC"
+    );
+    let none = Page { messages: Vec::new(), next: None };
+    let last: i64 = on!(conn, c => sqlx::query_scalar(LAST).fetch_one(c))?;
+    let before = before.map_or(i64::MAX, |id| id.0).min(last.saturating_add(1));
+    if before <= 1 {
+        return Ok(none);
+    }
+    let window = Window { reader, conversation, above: 0, before };
+    let window = window.narrowed(conn, scanned).await?;
+    let found = window.matches(conn, words, limit).await?;
+    let next = match found.last() {
+        Some(last) if found.len() == limit => Some(*last),
+        _ => (window.above > 0).then_some(MessageId(window.above + 1)),
     };
-    let query = index_query(conn.is_shared(), words, &conversations);
-    let before = before.map_or(i64::MAX, |id| id.0);
-    let sql = conn.sql(SQL);
-    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql)
-        .bind(reader).bind(&query).bind(before).bind(conversation).bind(limit as i64).fetch_all(c))?;
-    render(conn, reader, rows).await
+    let rows: Vec<MessageRow> =
+        on!(conn, c => sqlx::query_as(SHOWN).bind(reader).bind(json_list(&found)).fetch_all(c))?;
+    Ok(Page { messages: render(conn, reader, rows).await?, next })
 }
 
-/// Every word quoted, so that nothing in it is an operator; narrowed to the reader's conversations inside the index.
-/// For the full-text index of Postgres or of SQLite.
-fn index_query(postgres: bool, words: &[Text], conversations: &[ConversationId]) -> Text {
-    let quoted = |quote: char, word: &str| format!("{quote}{}{quote}", word.replace(quote, &format!("{quote}{quote}")));
-    let all = |quote: char, and: &str| words.iter().map(|word| quoted(quote, word)).collect::<Vec<_>>().join(and);
-    let (mut query, quote, and, or) = match postgres {
-        true => (all('\'', " & "), '\'', " & (", " | "),
-        false => (format!("folded : ({})", all('"', " AND ")), '"', " AND conversation : (", " OR "),
-    };
-    if !conversations.is_empty() && conversations.len() <= CONVERSATIONS_NAMED {
-        let name = |id: &ConversationId| if postgres { place_word(*id) } else { id.to_string() };
-        let names: Vec<String> = conversations.iter().map(|id| quoted(quote, &name(id))).collect();
-        query.push_str(&format!("{and}{})", names.join(or)));
+/// The messages of a reader's conversations, or of one of them, with ids between two others.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    reader: UserId,
+    conversation: Option<ConversationId>,
+    above: i64,
+    before: i64,
+}
+
+/// How much smaller a window becomes that holds too many messages.
+const SMALLER: i64 = 4;
+
+impl Window {
+    /// The upper part of the window, so that it holds no more than so many messages.
+    async fn narrowed(self, conn: &mut Conn, most: usize) -> Result<Window> {
+        let most = i64::try_from(most.max(1)).unwrap_or(i64::MAX);
+        let mut window = self;
+        // As many ids hold no more messages.
+        while window.before - window.above - 1 > most && window.count(conn, most + 1).await? > most {
+            window.above = window.before - ((window.before - window.above) / SMALLER).max(2);
+        }
+        Ok(window)
     }
-    Text::without_nul(query)
+
+    /// How many messages it holds; counting stops at `cap`.
+    async fn count(&self, conn: &mut Conn, cap: i64) -> Result<i64> {
+        // The conversation comes first in either join: whatever the statistics say, each one's range of ids is read.
+        const SQL: [&str; 2] = [
+            "SELECT count(*) FROM (SELECT 1 FROM members me \
+                CROSS JOIN messages m ON m.conversation_id = me.conversation_id AND m.id > $3 AND m.id < $4 \
+                WHERE me.user_id = $1 AND ($2 IS NULL OR me.conversation_id = $2) LIMIT $5) AS counted",
+            "SELECT count(*) FROM (SELECT 1 FROM members me \
+                CROSS JOIN LATERAL (SELECT m.id FROM messages m WHERE m.conversation_id = me.conversation_id \
+                    AND m.id > $3 AND m.id < $4 OFFSET 0) AS m \
+                WHERE me.user_id = $1 AND ($2::BIGINT IS NULL OR me.conversation_id = $2) LIMIT $5) AS counted",
+        ];
+        let sql = conn.sql(SQL);
+        Ok(on!(conn, c => sqlx::query_scalar(sql).bind(self.reader).bind(self.conversation).bind(self.above)
+            .bind(self.before).bind(cap).fetch_one(c))?)
+    }
+
+    /// The newest messages in it that hold all words, whether or not the reader may see them.
+    async fn matches(&self, conn: &mut Conn, words: &[Text], limit: usize) -> Result<Vec<MessageId>> {
+        // From the newest one on, each message is looked up in the index of words.
+        const SQL: &str = "SELECT w.id FROM (SELECT m.id FROM members me \
+                CROSS JOIN LATERAL (SELECT m.id FROM messages m WHERE m.conversation_id = me.conversation_id \
+                    AND m.id > $3 AND m.id < $4 OFFSET 0) AS m \
+                WHERE me.user_id = $1 AND ($2::BIGINT IS NULL OR me.conversation_id = $2) ORDER BY m.id DESC) AS w \
+            CROSS JOIN LATERAL (SELECT s.words FROM message_search s WHERE s.rowid = w.id OFFSET 0) AS s \
+            WHERE s.words @@ $5::TSQUERY ORDER BY w.id DESC LIMIT $6";
+        if !conn.is_shared() {
+            return self.matches_in_sqlite(conn, words, limit).await;
+        }
+        let query: Vec<String> = words.iter().map(|word| quoted('\'', word)).collect();
+        let query = Text::without_nul(query.join(" & "));
+        Ok(on!(conn, c => sqlx::query_scalar(SQL).bind(self.reader).bind(self.conversation).bind(self.above)
+            .bind(self.before).bind(&query).bind(limit as i64).fetch_all(c))?)
+    }
+
+    /// The index of SQLite walks down from an id by itself, through the conversations that are named to it.
+    async fn matches_in_sqlite(&self, conn: &mut Conn, words: &[Text], limit: usize) -> Result<Vec<MessageId>> {
+        const CONVERSATIONS: &str = "SELECT conversation_id FROM members \
+            WHERE user_id = $1 AND ($2 IS NULL OR conversation_id = $2) ORDER BY conversation_id";
+        const SQLITE: &str = "SELECT rowid FROM message_search \
+            WHERE message_search MATCH $1 AND rowid > $2 AND rowid < $3 ORDER BY rowid DESC LIMIT $4";
+        let conversations: Vec<ConversationId> = on!(conn, c => sqlx::query_scalar(CONVERSATIONS).bind(self.reader)
+            .bind(self.conversation).fetch_all(c))?;
+        let all: Vec<String> = words.iter().map(|word| quoted('"', word)).collect();
+        let mut found: Vec<MessageId> = Vec::new();
+        for some in conversations.chunks(CONVERSATIONS_NAMED) {
+            let names: Vec<String> = some.iter().map(|id| quoted('"', &id.to_string())).collect();
+            let query = format!("folded : ({}) AND conversation : ({})", all.join(" AND "), names.join(" OR "));
+            let query = Text::without_nul(query);
+            let newest: Vec<MessageId> = on!(conn, c => sqlx::query_scalar(SQLITE).bind(&query).bind(self.above)
+                .bind(self.before).bind(limit as i64).fetch_all(c))?;
+            found.extend(newest);
+        }
+        found.sort_unstable_by(|one, other| other.cmp(one));
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+/// A word in quotes, so that nothing in it is an operator.
+fn quoted(quote: char, word: &str) -> String {
+    format!("{quote}{}{quote}", word.replace(quote, &format!("{quote}{quote}")))
 }

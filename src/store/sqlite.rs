@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
@@ -126,6 +126,9 @@ impl Sqlite {
             },
         )?;
         check_durable(&mut writer, &shown.to_string()).await?;
+        if how != Use::Beside {
+            forget_statistics(&mut writer).await.map_err(|cause| format!("cannot write {shown}: {cause}"))?;
+        }
         let options = options.read_only(true).create_if_missing(false);
         let readers = async |size| {
             let pool = SqlitePoolOptions::new().max_connections(size).min_connections(1);
@@ -233,6 +236,15 @@ fn lock(path: &Path, beside: &Path) -> std::result::Result<File, String> {
     }
 }
 
+/// Without statistics SQLite goes by the indexes, which are made for our statements. With those that somebody made while
+/// the tables were nearly empty it reads whole tables ever after.
+async fn forget_statistics(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+    for sql in ["DROP TABLE IF EXISTS sqlite_stat1", "DROP TABLE IF EXISTS sqlite_stat4"] {
+        sqlx::query(sql).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 /// Settings are read back: an acknowledged message must survive a power cut.
 async fn check_durable(conn: &mut SqliteConnection, shown: &str) -> std::result::Result<(), String> {
     let cannot = |cause: sqlx::Error| format!("cannot read the settings of {shown}: {cause}");
@@ -241,22 +253,6 @@ async fn check_durable(conn: &mut SqliteConnection, shown: &str) -> std::result:
     if journal != "wal" || synchronous != 2 {
         return Err(format!("{shown} does not keep its data safe: journal_mode={journal}, synchronous={synchronous}"));
     }
-    Ok(())
-}
-
-/// How many of SQLite's own steps lie between two looks at the clock.
-const STEPS: i32 = 10_000;
-
-/// Statements fail after a time.
-pub(super) async fn stop_after(conn: &mut SqliteConnection, time: Duration) -> std::result::Result<(), sqlx::Error> {
-    let deadline = Instant::now() + time;
-    conn.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < deadline);
-    Ok(())
-}
-
-/// Statements may take as long as they like again.
-pub(super) async fn never_stop(conn: &mut SqliteConnection) -> std::result::Result<(), sqlx::Error> {
-    conn.lock_handle().await?.remove_progress_handler();
     Ok(())
 }
 

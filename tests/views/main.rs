@@ -8,6 +8,7 @@ mod support;
 
 mod blocks;
 mod counts;
+mod model;
 
 use serde_json::{Value, json};
 use support::{Client, Server};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use duet::feed;
 use duet::hub::Socket;
-use duet::model::ConversationId;
+use duet::model::{ConversationId, Text};
 use duet::protocol::commands::Resume;
 use serde_json::{Value, json};
 
@@ -73,7 +73,7 @@ impl Device {
         let cursor = |id: i64| Some((ConversationId(id), self.conversations.get(&id)?.cursor?));
         let conversations = conversations.into_iter().filter_map(cursor).collect();
         let app = &world.app;
-        let input = Resume { epoch: app.epoch.clone(), personal, conversations };
+        let input = Resume { epoch: Text::without_nul(&*app.epoch), personal, conversations };
         let Some(socket) = &self.socket else { return };
         let resumed = feed::resume(&app.store, &app.hub, &app.config, &app.epoch, socket, input).await;
         let resumed = resumed.expect("an answer");

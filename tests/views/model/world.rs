@@ -9,8 +9,8 @@ use duet::catalogue::Language;
 use duet::config::Config;
 use duet::model::{Actor, SessionId, UserId};
 use duet::ops;
+use duet::ops::accounts::{self, Register};
 use duet::protocol::Command;
-use duet::store::accounts::{self, NewUser};
 use duet::store::{Purpose, streams};
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::Shown;
 use super::copy::{self, Reading};
 use super::device::Device;
+use crate::support::server::PASSWORD;
 use crate::support::setup::{SetUp, shared};
 
 /// Steps that a failure tells of.
@@ -42,6 +43,7 @@ impl World {
         let home = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
         let mut config = Config { data_dir: home.path().to_owned(), ..Config::default() };
         (config.direct_per_hour, config.likes_per_hour, config.outbox_frames, config.page_max) = (0, 0, 6, 20);
+        (config.argon2_memory_kib, config.argon2_passes) = (8, 1);
         if SetUp::of_this_run() == SetUp::Cluster {
             let postgres = &shared().await.postgres;
             config.database_url = postgres.url(&postgres.create().await).into();
@@ -49,18 +51,9 @@ impl World {
         let app = App::open(config).await.expect("a server");
         let mut ids = Vec::new();
         for number in 0..users {
-            let name = format!("user{number}");
-            let new = NewUser {
-                username: &name,
-                username_key: &name,
-                password_hash: "!",
-                email: "",
-                first_name: "",
-                last_name: "",
-            };
-            let mut tx = app.store.begin(Purpose::Server).await.expect("a transaction");
-            ids.push(accounts::insert(&mut tx, &new, app.now()).await.expect("a row").expect("a user").0);
-            app.commit(tx, Vec::new()).await.expect("a commit");
+            let (username, password) = (&format!("user{number}"), PASSWORD);
+            let input = Register { username, password, email: "", first_name: "", last_name: "" };
+            ids.push(accounts::register(&app, input).await.expect("a user").user.0);
         }
         World { app, users: ids, groups: 0, steps: RefCell::default(), _home: home }
     }

@@ -9,7 +9,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 
 use super::support;

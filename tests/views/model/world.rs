@@ -12,7 +12,7 @@ use duet::ops;
 use duet::ops::accounts::{self, Register};
 use duet::protocol::Command;
 use duet::store::{Purpose, streams};
-use rand::Rng;
+use rand::RngExt;
 use rand::rngs::SmallRng;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -11,6 +11,7 @@
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
+mod answers;
 mod blocks;
 mod counts;
 mod model;

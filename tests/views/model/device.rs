@@ -92,9 +92,9 @@ impl Device {
                 let data = frame["data"].take();
                 self.hear(world, frame["type"].as_str().expect("a type"), data).await;
             }
-            match socket.next_behind() {
-                Some((stream, from)) => {
-                    feed::pull(&app.store, &app.hub, &app.config, &socket, stream, from).await.expect("a page");
+            match feed::next_pull(&socket) {
+                Some(pull) => {
+                    feed::pull(&app.store, &app.hub, &app.config, &socket, pull).await.expect("a page");
                 }
                 None if frames.is_empty() => break,
                 None => {}

@@ -113,8 +113,7 @@ impl World {
             }
             74..76 => ("conversation.leave", json!({})),
             76..77 => ("conversation.mute", json!({ "until": random.random_range(0..5) })),
-            77..78 => ("conversation.archive", json!({ "archived": random.random_bool(0.5) })),
-            78..79 => ("message.read", json!({ "seq": seq })),
+            77..79 => ("conversation.archive", json!({ "archived": random.random_bool(0.5) })),
             79..86 => ("block.add", json!({ "user": other })),
             86..94 => ("block.remove", json!({ "user": other })),
             94..98 => ("conversation.open", json!({ "user": other })),

@@ -207,6 +207,8 @@ pub enum PersonalKind {
     BlockRemoved,
     /// The account `subject` is gone for me.
     UserGone,
+    /// What I may see of the user `subject` changed: they are there again.
+    UserChanged,
     /// I am now in the conversation `subject`.
     ConversationGained,
     /// I am no longer in the conversation `subject`.

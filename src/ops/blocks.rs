@@ -31,7 +31,7 @@ pub async fn add(app: &App, actor: Actor, input: BlockAdd) -> Result<Done> {
     not_me(actor, other)?;
     let mut tx = app.store.begin(actor.user).await?;
     let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
-    let conversation = pairs::lock_conversation(&mut tx, &pair).await?;
+    let conversation = pairs::lock_conversations(&mut tx, &pair).await?;
     accounts::lock(&mut tx, &[me, other]).await?;
     if pair.side(me).blocked_at.is_some() {
         return Ok(Done {});
@@ -47,7 +47,7 @@ pub async fn add(app: &App, actor: Actor, input: BlockAdd) -> Result<Done> {
     (mine.liked_at, mine.blocked_at) = (None, Some(at));
     let mut entries = vec![(me, PersonalKind::BlockAdded, other.0)];
     // Those who would be told of a deletion, and no more than it would tell them.
-    if was_matched || conversation.is_some() {
+    if was_matched || conversation.is_some() || pair.side(other).blocked_at.is_some() {
         entries.push((other, PersonalKind::UserGone, me.0));
     }
     commit(app, tx, &pair, at, entries).await?;
@@ -56,14 +56,22 @@ pub async fn add(app: &App, actor: Actor, input: BlockAdd) -> Result<Done> {
 
 /// Takes a block back. Likes and matches do not come back.
 pub async fn remove(app: &App, actor: Actor, input: BlockRemove) -> Result<Done> {
-    not_me(actor, input.user)?;
+    let (me, other) = (actor.user, input.user);
+    not_me(actor, other)?;
     let mut tx = app.store.begin(actor.user).await?;
-    let pair = pairs::lock(&mut tx, actor.user, input.user).await?;
-    let mut pair = pair.ok_or_else(|| Error::not_found("user"))?;
-    if pair.side_mut(actor.user).blocked_at.take().is_some() {
-        let entries = vec![(actor.user, PersonalKind::BlockRemoved, input.user.0)];
-        commit(app, tx, &pair, app.now(), entries).await?;
+    let mut pair = pairs::lock(&mut tx, me, other).await?.ok_or_else(|| Error::not_found("user"))?;
+    let conversation = pairs::lock_conversations(&mut tx, &pair).await?;
+    accounts::lock(&mut tx, &[me, other]).await?;
+    if pair.side(me).blocked_at.is_none() {
+        return Ok(Done {});
     }
+    let mut entries = vec![(me, PersonalKind::BlockRemoved, other.0)];
+    // Those who were told that this user is gone.
+    if conversation.is_some() || pair.block_ended_match(me) || pair.side(other).blocked_at.is_some() {
+        entries.push((other, PersonalKind::UserChanged, me.0));
+    }
+    pair.side_mut(me).blocked_at = None;
+    commit(app, tx, &pair, app.now(), entries).await?;
     Ok(Done {})
 }
 

@@ -95,6 +95,10 @@ pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Cha
     let membership = conversations::membership(&mut tx, conversation, actor.user).await?;
     let stored = changes::stored(&mut tx, actor.user, conversation, seq).await?;
     let unchanged = Changed { conversation, seq: membership.head };
+    // Devices know of titles, members and roles by these messages, so each has to find them in its pages.
+    if stored.kind != MessageKind::Text {
+        return Err(Error::forbidden(sentence!("group-events-stay")));
+    }
     if !for_all {
         if !changes::remove_for(&mut tx, actor.user, conversation, seq).await? {
             return Ok(unchanged);
@@ -103,9 +107,6 @@ pub async fn delete(app: &App, actor: Actor, input: MessageDelete) -> Result<Cha
         let entry = streams::append_personal(&mut tx, actor.user, kind, stored.id.0, at).await?;
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
         return Ok(unchanged);
-    }
-    if stored.kind != MessageKind::Text {
-        return Err(Error::forbidden(sentence!("group-events-stay")));
     }
     if stored.sender_id != actor.user && membership.at_least(Role::Admin).is_err() {
         return Err(Error::forbidden(sentence!("only-author-or-admin")));

@@ -155,13 +155,14 @@ async fn hourly(app: &App, what: Hourly, user: UserId) -> Result<()> {
     app.limits.hourly(what, user, nodes).and(shared.unwrap_or(Ok(()))).map_err(Error::rate_limited)
 }
 
-/// How many items a page holds: what was asked for, within the limit.
+/// How many items a page holds: what was asked for, and no more than the limit.
 fn page_size(app: &App, asked: Option<i64>) -> Result<usize> {
+    let max = app.config.page_max;
     match asked {
-        None => Ok(app.config.page_max),
+        None => Ok(max),
         Some(asked) => match usize::try_from(asked) {
-            Ok(size) if size > 0 => Ok(size.min(app.config.page_max)),
-            _ => Err(Error::field("limit", sentence!("at-least", min = 1_i64))),
+            Ok(size) if (1..=max).contains(&size) => Ok(size),
+            _ => Err(Error::field("limit", sentence!("from-to", min = 1_i64, max = max))),
         },
     }
 }

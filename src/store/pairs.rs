@@ -6,10 +6,14 @@
 use sqlx::FromRow;
 
 use super::visible::no_block;
-use super::{Conn, on, run};
+use super::{Conn, conversations, on, run};
 use crate::error::Result;
 use crate::model::{ConversationId, MatchId, Micros, UserId};
 use crate::protocol::replies::Blocked;
+
+/// Most groups that a block locks. In a group beyond, a text that is being written while its author is blocked may
+/// still be told to the blocker live; pages and history hide it.
+const GROUPS_LOCKED: i64 = 100;
 
 /// What one of the two has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,6 +97,11 @@ impl Pair {
         self.match_ended_at = None;
     }
 
+    /// Whether the block by `user` ended the match of the two.
+    pub fn block_ended_match(&self, user: UserId) -> bool {
+        self.match_ended_at.is_some() && self.match_ended_at == self.side(user).blocked_at
+    }
+
     /// Ends the match. Answers whether there was one.
     pub fn end_match(&mut self, at: Micros) -> bool {
         let was_matched = self.is_matched();
@@ -151,15 +160,18 @@ async fn find(tx: &mut Conn, make: &'static str, one: UserId, other: UserId) -> 
     Ok(row.map(Pair::from))
 }
 
-/// Locks the direct conversation of a locked pair, so that a block waits for what is being written there; none if the
-/// two have none.
-pub async fn lock_conversation(tx: &mut Conn, pair: &Pair) -> Result<Option<ConversationId>> {
-    const SQL: [&str; 2] = [
-        "SELECT id FROM conversations WHERE low = $1 AND high = $2",
-        "SELECT id FROM conversations WHERE low = $1 AND high = $2 FOR NO KEY UPDATE",
-    ];
-    let sql = tx.sql(SQL);
-    Ok(on!(tx, c => sqlx::query_scalar(sql).bind(pair.low).bind(pair.high).fetch_optional(c))?)
+/// Locks the conversations that a locked pair shares, so that a block waits for what is being written there and what is
+/// written later is judged by it. Answers the direct one; none if the two have none.
+pub async fn lock_conversations(tx: &mut Conn, pair: &Pair) -> Result<Option<ConversationId>> {
+    const GROUPS: &str = "SELECT c.id FROM conversations c WHERE c.id IN ( \
+            SELECT d.id FROM conversations d WHERE d.low = $1 AND d.high = $2 \
+            UNION (SELECT a.conversation_id FROM members a JOIN members b \
+                ON b.conversation_id = a.conversation_id AND b.user_id = $2 WHERE a.user_id = $1 LIMIT $3)) \
+        ORDER BY c.id FOR NO KEY UPDATE";
+    if tx.is_shared() {
+        run!(tx, sqlx::query(GROUPS).bind(pair.low).bind(pair.high).bind(GROUPS_LOCKED))?;
+    }
+    conversations::direct(tx, pair.low, pair.high).await
 }
 
 /// Writes a locked pair back.

@@ -164,3 +164,69 @@ async fn n15_a_third_person_learns_of_no_block() {
     let refused = bob.refused("conversation.create", both).await;
     assert_eq!((&refused["code"], &refused["field"]), (&json!("not_found"), &json!("members[1]")));
 }
+
+/// Every block and its end puts an entry into the personal stream of whoever sees something else by it, and of nobody
+/// else.
+#[tokio::test(flavor = "multi_thread")]
+async fn n13_both_sides_are_told_of_the_end_of_a_block() {
+    let server = Server::start(&[]).await;
+    let [mut ann, mut bob, mut eve] = users(&server, ["ann", "bob", "eve"]).await;
+    let direct = ann.command("conversation.open", json!({ "user": bob.user })).await["id"].as_i64().expect("an id");
+    say(&mut ann, direct, "hello bob").await;
+    group(&mut [&mut eve, &mut ann, &mut bob]).await;
+    for client in [&mut ann, &mut bob, &mut eve] {
+        client.command("ping", json!({})).await;
+        client.forget_events();
+    }
+    // Eve shares a group with ann, who blocks her: as with a deletion, she is told nothing by her own stream.
+    ann.command("block.add", json!({ "user": eve.user })).await;
+    ann.command("block.remove", json!({ "user": eve.user })).await;
+    for kind in ["block_added", "block_removed"] {
+        assert_eq!(ann.expect_next("personal").await["kind"], kind);
+    }
+    ann.command("block.add", json!({ "user": bob.user })).await;
+    let told = bob.expect_next("personal").await;
+    assert_eq!((&told["kind"], &told["subject"]), (&json!("user_gone"), &json!(ann.user)));
+    assert_eq!(history(&mut bob, direct).await[0]["deleted"], true);
+    ann.command("block.remove", json!({ "user": bob.user })).await;
+    let told = bob.expect_next("personal").await;
+    assert_eq!((&told["kind"], &told["subject"]), (&json!("user_changed"), &json!(ann.user)));
+    assert_eq!(history(&mut bob, direct).await[0]["text"], "hello bob");
+    // A repeat changes nothing and tells nothing.
+    ann.command("block.remove", json!({ "user": bob.user })).await;
+    eve.command("like.add", json!({ "user": bob.user })).await;
+    assert_eq!(bob.expect_next("personal").await["kind"], "like_received");
+    bob.command("like.add", json!({ "user": eve.user })).await;
+    for client in [&mut bob, &mut eve] {
+        client.expect_where("personal", |entry| entry["kind"] == "matched").await;
+        client.command("ping", json!({})).await;
+        client.forget_events();
+    }
+    // A match that ends by a block, without a conversation.
+    eve.command("block.add", json!({ "user": bob.user })).await;
+    assert_eq!(bob.expect_next("personal").await["kind"], "user_gone");
+    eve.command("block.remove", json!({ "user": bob.user })).await;
+    assert_eq!(bob.expect_next("personal").await["kind"], "user_changed");
+    // Who blocks back sees a name go from the list of blocks, and come back.
+    eve.command("block.add", json!({ "user": ann.user })).await;
+    ann.command("block.add", json!({ "user": eve.user })).await;
+    assert_eq!(eve.expect_where("personal", |entry| entry["kind"] == "user_gone").await["subject"], ann.user);
+    assert_eq!(eve.command("block.list", json!({})).await["users"][0]["username"], "");
+    ann.command("block.remove", json!({ "user": eve.user })).await;
+    assert_eq!(eve.expect_where("personal", |entry| entry["kind"] == "user_changed").await["subject"], ann.user);
+    assert_eq!(eve.command("block.list", json!({})).await["users"][0]["username"], "ann");
+}
+
+/// What tells of titles, members and roles is found by every device: it cannot be deleted, not even for oneself.
+#[tokio::test(flavor = "multi_thread")]
+async fn n13_what_happened_to_a_group_stays_for_all_devices() {
+    let server = Server::start(&[]).await;
+    let [mut ann, mut bob] = users(&server, ["ann", "bob"]).await;
+    let id = group(&mut [&mut ann, &mut bob]).await;
+    change(&mut ann, "conversation.rename", id, json!({ "title": "renamed" })).await;
+    for for_all in [false, true] {
+        let refused = json!({ "conversation": id, "seq": 2, "for_all": for_all });
+        assert_eq!(bob.refused("message.delete", refused).await["code"], "forbidden");
+    }
+    must_agree(&mut bob, id).await;
+}

@@ -1,13 +1,20 @@
 //! What a user is shown is what is there: live events, pages, history, counts and lists agree, on every device, whoever
 //! blocks, leaves, joins or deletes.
-#![expect(clippy::expect_used, reason = "a story that cannot go on fails")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a story that cannot go on fails, and says how to repeat it"
+)]
 
 #[path = "../support/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
 
+mod answers;
 mod blocks;
 mod counts;
+mod model;
 
 use serde_json::{Value, json};
 use support::{Client, Server};

@@ -39,7 +39,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("auth", &["pool"]),
     ("limits", &[]),
     ("matching", &[]),
-    ("media", &["pool"]),
+    ("media", &["limits", "pool"]),
     ("pool", &[]),
     ("metrics", &[]),
     ("model", &[]),

@@ -95,7 +95,7 @@ settings! {
     rest_online_s: i64 = "300", "seconds";
     /// How long before its end an access token is announced as expiring.
     expiry_notice_s: i64 = "60", "seconds";
-    /// How long after a rotation the same client gets the same refresh token again.
+    /// How long after a rotation the replaced refresh token gets its successor again, while nobody has used that.
     rotation_retry_s: i64 = "10", "seconds";
     /// Memory of one password hash (argon2id).
     argon2_memory_kib: u32 = "19456", "KiB";
@@ -216,14 +216,16 @@ settings! {
     file_bytes_per_user: i64 = "1073741824", "bytes";
     /// Files of one user that are coming at once; 0: no limit.
     uploads_per_user: i64 = "8", "uploads";
-    /// Files that are coming at once; more are refused as busy.
+    /// Files that are coming at once. Where all places are taken, who holds most of them or comes slowly gives way.
     uploads: usize = "64", "uploads";
     /// How much of the time uploads may write to the disk, which the database may need; 100: always.
     upload_disk_share: u32 = "10", "percent";
     /// How much of the time a node may spend on work in the background, such as erasing deleted accounts.
     jobs_share: u32 = "20", "percent";
-    /// How long an upload may bring nothing.
+    /// How long an upload may bring nothing, or less than its pace.
     upload_idle_ms: u64 = "10000", "milliseconds";
+    /// Slowest pace of an upload; 0: any.
+    upload_bytes_per_s: u32 = "1024", "bytes per second";
     /// Until when an upload must be there whole.
     upload_ms: u64 = "600000", "milliseconds";
     /// How long the URL of a file is good.
@@ -247,8 +249,10 @@ settings! {
     /// Uploads that are looked at and decoded at once.
     image_decoders: usize = "2", "uploads";
 
-    /// Until when a connection must have sent its request head.
+    /// Until when a connection must have sent its request head, from its first byte on.
     header_ms: u64 = "5000", "milliseconds";
+    /// How long a connection may lie idle between two requests; longer than a proxy before it keeps one.
+    keep_alive_ms: u64 = "75000", "milliseconds";
     /// Until when a socket must have said who it is.
     auth_ms: u64 = "10000", "milliseconds";
     /// Between pings to a silent socket.

@@ -5,6 +5,7 @@
 
 mod connections;
 mod logins;
+mod places;
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,11 +19,13 @@ use dashmap::mapref::entry::Entry;
 use crate::config::Config;
 use crate::model::UserId;
 
-pub use connections::Permit;
+pub use connections::{Permit, Phase};
 pub use logins::{Attempt, Failures};
+pub use places::{Patience, Place};
 
 use connections::Connections;
 use logins::Logins;
+use places::Places;
 
 /// How many users, accounts or prefixes one map may remember before it looks for those it can forget.
 const REMEMBERED: usize = 65_536;
@@ -85,6 +88,7 @@ pub struct Limits {
     reports: Buckets<UserId>,
     logins: Logins,
     connections: Arc<Connections>,
+    uploads: Arc<Places>,
 }
 
 impl Limits {
@@ -98,6 +102,7 @@ impl Limits {
             reports: hourly(config.reports_per_hour),
             logins: Logins::new(config, nodes.clone()),
             connections: Connections::new(config, nodes.clone()),
+            uploads: Places::new(config),
         }
     }
 
@@ -138,9 +143,15 @@ impl Limits {
         self.logins.attempt(&format!("confirmation of {user}"), None, false, Instant::now())
     }
 
-    /// Admits a connection, unless there are too many in all. Counted until the permit is dropped.
-    pub fn connection(&self) -> Option<Permit> {
-        Connections::admit(&self.connections)
+    /// Admits a connection, of an address where that is known, unless there are too many and none of them gives way.
+    /// Counted until the permit is dropped.
+    pub fn connection(&self, address: Option<IpAddr>) -> Option<Permit> {
+        self.connections.admit(address)
+    }
+
+    /// A place for an upload, unless all are taken and nobody who holds one gives way. Held until it is dropped.
+    pub fn upload(&self, user: UserId, address: IpAddr) -> Option<Place> {
+        self.uploads.claim(user, address)
     }
 
     /// How many connections there are.

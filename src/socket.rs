@@ -31,6 +31,7 @@ use crate::limits::Permit;
 use crate::metrics;
 use crate::model::Micros;
 use crate::ops;
+use crate::ops::sessions::Authenticated;
 use crate::protocol::events::{AuthExpiring, ServerDraining};
 use crate::protocol::{Command, CommandId, Event, Parsed, encode_reply, parse};
 use cutter::PIECE;
@@ -41,14 +42,12 @@ use opening::{hello, open};
 /// What the upgrade knew of the client.
 #[derive(Debug)]
 pub struct SocketStart {
-    /// The token of an `Authorization` header, for clients that can set one.
-    pub bearer: Option<String>,
-    /// Which client this is, as far as a server can tell: to answer its own retry alike.
-    pub client: String,
+    /// Who it is, where the `Authorization` header told it.
+    pub authenticated: Option<Authenticated>,
     /// What it likes to be told errors in.
     pub language: Language,
     /// Its place among the connections of its address.
-    pub permit: Permit,
+    pub permit: Arc<Permit>,
     /// Cancelled when the server goes away.
     pub draining: CancellationToken,
 }
@@ -83,7 +82,6 @@ pub async fn run(app: Arc<App>, mut stream: Stream, start: SocketStart) {
         bad_frames: 0,
         refusals: 0,
         replies: Vec::new(),
-        client: start.client,
         language: start.language,
         app: Arc::clone(&app),
     };
@@ -178,7 +176,6 @@ struct Session {
     announced: Micros,
     bad_frames: u32,
     refusals: u32,
-    client: String,
     language: Language,
 }
 
@@ -335,16 +332,13 @@ impl Session {
                 let resumed = feed::resume(&app.store, &app.hub, &app.config, &app.epoch, &socket, input).await;
                 encode_reply(id.as_ref(), language, &resumed)
             }),
-            Command::AuthRefresh(input) => {
-                let client = self.client.clone();
-                Box::pin(async move {
-                    let renewed = ops::sessions::auth_refresh(&app, socket.actor, &client, input).await;
-                    if let Ok(renewed) = &renewed {
-                        socket.renewed(renewed.expires_at);
-                    }
-                    encode_reply(id.as_ref(), language, &renewed)
-                })
-            }
+            Command::AuthRefresh(input) => Box::pin(async move {
+                let renewed = ops::sessions::auth_refresh(&app, socket.actor, input).await;
+                if let Ok(renewed) = &renewed {
+                    socket.renewed(renewed.expires_at);
+                }
+                encode_reply(id.as_ref(), language, &renewed)
+            }),
             command => Box::pin(async move {
                 let is_send = matches!(command, Command::MessageSend(_));
                 let answer = ops::dispatch(&app, socket.actor, language, id.as_ref(), command).await;

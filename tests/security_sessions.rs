@@ -41,6 +41,13 @@ async fn rotate(server: &Server, client: &str, token: &str) -> Response {
     call_with(server.next_address(), "POST", "/api/token/refresh/", &headers, &body).await
 }
 
+/// The same without a word of rotation.
+async fn refresh(server: &Server, client: &str, token: &str) -> Response {
+    let headers = [("Content-Type", "application/json"), ("User-Agent", client)];
+    let body = json!({ "refresh": token }).to_string();
+    call_with(server.next_address(), "POST", "/api/token/refresh/", &headers, &body).await
+}
+
 fn claims(token: &str) -> Value {
     jsonwebtoken::dangerous::insecure_decode_claims(token).expect("claims")
 }
@@ -144,6 +151,7 @@ async fn s14_a_replaced_refresh_token_ends_the_session_unless_the_answer_was_los
     let successor = first.json["refresh"].as_str().expect("a token");
     assert_ne!(successor, login.refresh);
     socket.command("ping", json!({})).await;
+    assert_eq!(refresh(&server, "phone", successor).await.status, 200, "the successor is used");
     let stolen = rotate(&server, "thief", &login.refresh).await;
     assert_eq!((stolen.status, stolen.json["detail"].as_str()), (401, Some("Token is blacklisted")));
     assert_eq!(socket.expect_close().await.code, 4003);
@@ -153,6 +161,50 @@ async fn s14_a_replaced_refresh_token_ends_the_session_unless_the_answer_was_los
     let third = rotate(&server, "phone", next.as_str().expect("a token")).await;
     assert_eq!(third.status, 200);
     assert_eq!(rotate(&server, "phone", &older.refresh).await.status, 401, "two rotations ago is no lost answer");
+}
+
+#[tokio::test]
+async fn d17_a_lost_answer_is_given_again_on_another_network_and_by_another_library() {
+    let server = Server::start(&[]).await;
+    let login = server.account("ann").await;
+    let mut socket = Client::connect(&server, login.clone()).await;
+    let first = rotate(&server, "library/1 over wifi", &login.refresh).await.json["refresh"].clone();
+    for client in ["library/2", "library/1 over mobile", ""] {
+        let again = rotate(&server, client, &login.refresh).await;
+        assert_eq!((again.status, &again.json["refresh"]), (200, &first), "{client}");
+    }
+    // On the socket too, and whether or not it asks for another one.
+    let renewed = socket.command("auth.refresh", json!({ "refresh": login.refresh, "rotate": true })).await;
+    assert_eq!(renewed["refresh"], first);
+    let renewed = refresh(&server, "library/3", &login.refresh).await;
+    assert_eq!((renewed.status, &renewed.json["refresh"]), (200, &first), "without a word of rotation");
+    // The successor is good, and its use is the end of the one before.
+    let successor = first.as_str().expect("a token");
+    let second = rotate(&server, "library/2", successor).await;
+    assert_eq!(second.status, 200);
+    assert_ne!(second.json["refresh"], first);
+    assert_eq!(rotate(&server, "library/1", successor).await.json["refresh"], second.json["refresh"]);
+    socket.command("ping", json!({})).await;
+    assert_eq!(rotate(&server, "library/1", &login.refresh).await.status, 401);
+    assert_eq!(socket.expect_close().await.code, 4003);
+    assert_eq!(rotate(&server, "library/1", second.json["refresh"].as_str().expect("a token")).await.status, 401);
+}
+
+#[tokio::test]
+async fn d17_a_successor_that_was_used_in_any_way_ends_what_was_before() {
+    let server = Server::start(&[]).await;
+    for on_a_socket in [false, true] {
+        let login = if on_a_socket { server.account("bob").await } else { server.account("ann").await };
+        let mut socket = Client::connect(&server, login.clone()).await;
+        let first = rotate(&server, "phone", &login.refresh).await.json["refresh"].clone();
+        if on_a_socket {
+            socket.command("auth.refresh", json!({ "refresh": first })).await;
+        } else {
+            assert_eq!(refresh(&server, "phone", first.as_str().expect("a token")).await.status, 200);
+        }
+        assert_eq!(rotate(&server, "phone", &login.refresh).await.status, 401, "even for the same client");
+        assert_eq!(socket.expect_close().await.code, 4003);
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("auth", &["pool"]),
     ("limits", &[]),
     ("matching", &[]),
-    ("media", &["pool"]),
+    ("media", &["limits", "pool"]),
     ("pool", &[]),
     ("metrics", &[]),
     ("model", &[]),

@@ -9,16 +9,22 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use warp::http::header::{ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
+use warp::http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE};
 use warp::http::{HeaderMap, Request, StatusCode};
 use warp::reply::{Reply, Response};
 
+use super::credentials::{self, Shown};
 use super::django::detail;
-use super::hasty::Hasty;
-use super::{Client, PermitSlot, Server};
+use super::files;
+use super::stream::Stream;
+use super::{Client, Server};
+use crate::auth::TokenFault;
 use crate::catalogue::Language;
 use crate::config::Origin;
+use crate::error::Result;
+use crate::limits::Phase;
 use crate::metrics;
+use crate::ops::sessions::{self, Authenticated};
 use crate::socket::line::Line;
 use crate::socket::{self, SocketStart};
 
@@ -38,12 +44,7 @@ const TOKEN_NAMES: &[&str] =
     &["token", "access", "access_token", "refresh", "refresh_token", "jwt", "auth", "authorization"];
 
 /// Answers `GET /ws`. The socket runs on in a task of its own.
-pub(super) fn answer(
-    server: &Arc<Server>,
-    client: Client,
-    slot: &PermitSlot,
-    mut request: Request<Incoming>,
-) -> Response {
+pub(super) async fn answer(server: &Arc<Server>, client: Client, mut request: Request<Incoming>) -> Response {
     if let Some(refusal) = refuse(&server.app.config.allowed_origins.0, &request) {
         metrics::refused("upgrade");
         return refusal;
@@ -52,35 +53,32 @@ pub(super) fn answer(
         Ok(accepted) => accepted,
         Err(error) => return not_an_upgrade(&error),
     };
-    let Some(mut permit) = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else {
-        return detail(StatusCode::SERVICE_UNAVAILABLE, "This connection was upgraded before.");
-    };
-    if !permit.is_claimed() && !permit.claim(client.address) {
-        metrics::refused("address");
-        return detail(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many connections of your address have not said who they are.",
-        );
-    }
-    let bearer = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(|token| token.trim().to_owned());
     let wanted = request.headers().get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     let language = wanted.and_then(Language::accepted).unwrap_or(Language::English);
-    let (client, draining) = (client.fingerprint, server.draining.clone());
-    let start = SocketStart { bearer, client, language, permit, draining };
+    let authenticated = match who(server, &client, request.headers()).await {
+        Ok(authenticated) => authenticated,
+        Err(error) => {
+            metrics::refused("upgrade");
+            return files::refused(&error, language);
+        }
+    };
+    let (permit, draining) = (Arc::clone(&client.connection.permit), server.draining.clone());
+    let start = SocketStart { authenticated, language, permit, draining };
     let upgrade = hyper::upgrade::on(&mut request);
     let (app, tasks) = (Arc::clone(&server.app), server.tasks.clone());
     server.tasks.spawn(async move {
         // Fails when the client went before it read the answer.
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Hasty>>() else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() else { return };
+        let Some(stream) = parts.io.into_inner().take() else { return };
+        start.permit.is(Phase::Upgraded);
         let settings = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_BUFFER_MAX)
             .max_message_size(Some(app.config.frame_max))
             .max_frame_size(Some(app.config.frame_max));
-        let (stream, frame_max) = (parts.io.into_inner().into_inner(), app.config.frame_max);
+        let frame_max = app.config.frame_max;
         let mut line = Line::new(stream, MESSAGE_BYTES * frame_max + READ_BUFFER, frame_max);
         line.read_before(&parts.read_buf);
         let stream = WebSocketStream::from_raw_socket(line, Role::Server, Some(settings)).await;
@@ -92,6 +90,18 @@ pub(super) fn answer(
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     response
+}
+
+/// Who opens a socket, where the request tells it: a token that is not good is told at once, before there is a socket.
+async fn who(server: &Server, client: &Client, headers: &HeaderMap) -> Result<Option<Authenticated>> {
+    let authenticated = match credentials::bearer(headers) {
+        Shown::Nothing => None,
+        Shown::Malformed => return Err(TokenFault::Invalid.into()),
+        Shown::Token(token) => Some(sessions::authenticate(&server.app, token).await?),
+    };
+    // Behind a proxy it is not counted for its address yet.
+    client.connection.permit.claim(client.address);
+    Ok(authenticated)
 }
 
 /// Why a request may not become a socket, whatever its headers for that say.

@@ -1,12 +1,11 @@
 //! Pictures that move: read frame by frame and written anew as GIF, with one or two frames in memory at a time.
 
-use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use gif::{ColorOutput, DecodeOptions, DisposalMethod, Encoder, Frame, MemoryLimit, Repeat};
 
 use super::codecs::{self, Writing};
-use super::gate::failed;
 use super::header::{Format, Header};
 use super::pixels::Pixels;
 use super::{GIF, Kind, Limits, Refused, Size, Taken, colours, picture};
@@ -89,7 +88,7 @@ fn gif(upload: &Path, header: &Header, out: &mut Writing) -> Result<Pixels, Refu
 
 /// The frames of a GIF, each with the colours that it uses, cut to the canvas.
 struct Frames {
-    decoder: gif::Decoder<File>,
+    decoder: gif::Decoder<BufReader<codecs::Bytes>>,
     width: u16,
     height: u16,
     most: u64,
@@ -101,7 +100,8 @@ impl Frames {
         options.set_color_output(ColorOutput::Indexed);
         // The header was judged, and each frame is held against it below.
         options.set_memory_limit(MemoryLimit::Unlimited);
-        let decoder = options.read_info(File::open(upload).map_err(failed)?).map_err(|_| Refused::Broken)?;
+        let decoder =
+            options.read_info(BufReader::new(codecs::bytes_of(upload, header)?)).map_err(|_| Refused::Broken)?;
         let (width, height) = sides(header)?;
         if (decoder.width(), decoder.height()) != (width, height) {
             return Err(Refused::Broken);

@@ -2,7 +2,7 @@
 //! with nothing else in it.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Cursor, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Chain, Cursor, Read, Seek, Take, Write};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -29,6 +29,8 @@ const EXIF_BYTES: usize = 1024 * 1024;
 /// Most memory of a PNG's decoder besides the pixels: a few rows.
 const PNG_BYTES: usize = 4 * 1024 * 1024;
 
+/// What could go on with the data of a JPEG: no marker, and no zeros.
+const MORE_DATA: [u8; 64] = [0x5a; 64];
 /// Most pixels of a PNG that is packed well; greater ones would take seconds, and are packed fast.
 const PACKED_WELL: u64 = 1024 * 1024;
 
@@ -47,20 +49,42 @@ pub(super) fn decode(upload: &Path, header: &Header) -> Result<(Pixels, Orientat
     }
 }
 
-/// The bytes of a picture, without those behind it.
+/// The bytes of a picture, without those behind it, and with the mark of its end.
 pub(super) fn read(upload: &Path, header: &Header) -> Result<Vec<u8>, Refused> {
-    let file = File::open(upload).map_err(failed)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(header.end).unwrap_or(0));
-    file.take(header.end).read_to_end(&mut bytes).map_err(failed)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(header.end).unwrap_or(0) + header.lacks.len());
+    bytes_of(upload, header)?.read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
+
+/// The same, as they are read.
+pub(super) fn bytes_of(upload: &Path, header: &Header) -> Result<Bytes, Refused> {
+    Ok(File::open(upload).map_err(failed)?.take(header.end).chain(header.lacks))
+}
+
+/// A file up to the end of its picture, and what it lacks.
+pub(super) type Bytes = Chain<Take<File>, &'static [u8]>;
 
 fn oriented(exif: Option<&[u8]>) -> Orientation {
     exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }
 
 fn jpeg(upload: &Path, header: &Header) -> Result<(Pixels, Orientation), Refused> {
-    let bytes = read(upload, header)?;
+    let mut bytes = read(upload, header)?;
+    let decoded = jpeg_of(&bytes, header)?;
+    if header.lacks.is_empty() {
+        return Ok(decoded);
+    }
+    // The decoder goes on with zeros where data ends too early. A picture that was whole looks the same when something
+    // else stands behind its data.
+    let seen = Sha256::digest(&decoded.0.bytes);
+    drop(decoded);
+    let end = bytes.len() - header.lacks.len();
+    bytes.splice(end..end, MORE_DATA);
+    let decoded = jpeg_of(&bytes, header)?;
+    if Sha256::digest(&decoded.0.bytes) == seen { Ok(decoded) } else { Err(Refused::Broken) }
+}
+
+fn jpeg_of(bytes: &[u8], header: &Header) -> Result<(Pixels, Orientation), Refused> {
     let (width, height) = (header.width as usize, header.height as usize);
     // Strict: it fills up what is missing of a broken one otherwise. One that was given an end in the middle of its data
     // is filled up nevertheless, with grey, as browsers do.
@@ -69,7 +93,7 @@ fn jpeg(upload: &Path, header: &Header) -> Result<(Pixels, Orientation), Refused
         .set_max_width(width)
         .set_max_height(height)
         .jpeg_set_max_scans(SCANS);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes.as_slice()), options);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(broken)?;
     if decoder.dimensions() != Some((width, height)) {
         return Err(Refused::Broken);
@@ -89,7 +113,13 @@ fn jpeg(upload: &Path, header: &Header) -> Result<(Pixels, Orientation), Refused
 }
 
 fn png(upload: &Path, header: &Header) -> Result<(Pixels, Orientation), Refused> {
-    let file = BufReader::new(File::open(upload).map_err(failed)?);
+    match header.lacks {
+        [] => png_of(BufReader::new(File::open(upload).map_err(failed)?), header),
+        _ => png_of(Cursor::new(read(upload, header)?), header),
+    }
+}
+
+fn png_of(file: impl BufRead + Seek, header: &Header) -> Result<(Pixels, Orientation), Refused> {
     let mut decoder = png::Decoder::new_with_limits(file, png::Limits { bytes: PNG_BYTES });
     // What is packed into them is not even unpacked.
     decoder.set_ignore_text_chunk(true);

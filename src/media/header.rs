@@ -1,6 +1,7 @@
 //! What a picture says of itself: its size, its frames, and the memory that it takes to decode it. Read part by part
 //! from the beginning to the end of the file, and nothing of it decoded, so that a bomb is refused for what it claims
-//! to be. Who ends before its end is broken.
+//! to be. What ends before its last pixel is broken. Where only the mark of the end is missing, which browsers do without,
+//! it is put behind it.
 
 use std::io::{BufRead, Seek};
 
@@ -42,7 +43,16 @@ pub(super) struct Header {
     pub(super) memory: u64,
     /// Where the picture ends; what follows is none of it.
     pub(super) end: u64,
+    /// The mark of its end, where the file lacks it.
+    pub(super) lacks: &'static [u8],
 }
+
+/// The marks of an end.
+const JPEG_END: &[u8] = b"\xff\xd9";
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+const GIF_END: &[u8] = b";";
+/// The same in the middle of a picture's data, after its last block.
+const GIF_DATA_END: &[u8] = b"\0;";
 
 impl Header {
     /// Reads a file of this many bytes.
@@ -107,7 +117,21 @@ impl<F: BufRead + Seek> Walk<F> {
         Some(())
     }
 
-    /// Goes to the next byte `ff` and takes it.
+    /// How many bytes there are yet.
+    fn left(&self) -> u64 {
+        self.bytes.saturating_sub(self.at)
+    }
+
+    /// Whether nothing follows but the begin of this text.
+    fn ends_within(&mut self, text: &[u8]) -> Option<bool> {
+        let left = usize::try_from(self.left()).ok()?;
+        let Some(begin) = text.get(..left) else { return Some(false) };
+        // Less than what is buffered at a time.
+        let next = self.file.fill_buf().ok()?;
+        Some(next.get(..left)? == begin)
+    }
+
+    /// Goes to the next byte `ff` and takes it; none where the file ends before.
     fn skip_to_ff(&mut self) -> Option<()> {
         loop {
             let buffer = self.file.fill_buf().ok()?;
@@ -139,7 +163,7 @@ fn jpeg<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
     walk.skip(2)?;
     let mut frame: Option<Scans> = None;
     let mut first_scan = None;
-    let mut coded = 0;
+    let (mut coded, mut end, mut lacks) = (0, None, &b""[..]);
     let mut marker = next_marker(walk)?;
     loop {
         let mut after = None;
@@ -157,7 +181,14 @@ fn jpeg<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
                 walk.skip(length.checked_sub(3)?)?;
                 first_scan.get_or_insert(components);
                 let begun = walk.at;
-                after = Some(marker_after_data(walk)?);
+                match marker_after_data(walk) {
+                    Ok(marker) => after = Some(marker),
+                    Err(place) => {
+                        coded += place - begun;
+                        (end, lacks) = (Some(place), JPEG_END);
+                        break;
+                    }
+                }
                 coded += walk.at - begun;
             }
             _ => {
@@ -190,7 +221,8 @@ fn jpeg<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
         memory += sampling.iter().map(|(across, down)| units * across * down * 128).sum::<u64>();
     }
     let (width, height) = (width as u32, height as u32);
-    Some(Header { format: Format::Jpeg, width, height, frames: 1, all_pixels: pixels, memory, end: walk.at })
+    let end = end.unwrap_or(walk.at);
+    Some(Header { format: Format::Jpeg, width, height, frames: 1, all_pixels: pixels, memory, end, lacks })
 }
 
 fn next_marker<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<u8> {
@@ -207,16 +239,18 @@ fn next_marker<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<u8> {
     }
 }
 
-fn marker_after_data<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<u8> {
+/// The marker behind coded data, or where the data ends with the file.
+fn marker_after_data<F: BufRead + Seek>(walk: &mut Walk<F>) -> Result<u8, u64> {
     loop {
-        walk.skip_to_ff()?;
-        let mut byte = walk.byte()?;
+        walk.skip_to_ff().ok_or(walk.at)?;
+        let end = walk.at - 1;
+        let mut byte = walk.byte().ok_or(end)?;
         while byte == 0xff {
-            byte = walk.byte()?;
+            byte = walk.byte().ok_or(end)?;
         }
         // A zero says that the `ff` was data; restarts lie within it.
         if !matches!(byte, 0 | 0xd0..=0xd7) {
-            return Some(byte);
+            return Ok(byte);
         }
     }
 }
@@ -245,7 +279,12 @@ fn png<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
     walk.skip(8)?;
     let (mut size, mut colours, mut transparent) = (None, 0, false);
     let (mut told_frames, mut frames, mut data) = (0, 0, false);
+    let mut lacks = &b""[..];
     loop {
+        if data && walk.left() < PNG_END.len() as u64 && walk.ends_within(PNG_END)? {
+            lacks = PNG_END;
+            break;
+        }
         let length = u64::from(u32::from_be_bytes(walk.take()?));
         let name: [u8; 4] = walk.take()?;
         let begun = walk.at;
@@ -280,9 +319,11 @@ fn png<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
     };
     let pixels = u64::from(width) * u64::from(height);
     let memory = pixels.checked_mul(channels + u64::from(transparent && channels % 2 == 1))?;
+    // To put something behind it, it is taken into memory.
+    let memory = if lacks.is_empty() { memory } else { memory.checked_add(walk.bytes)? };
     let frames = told_frames.max(frames).max(1);
     // Only the picture for those who know no animations is decoded; so what moves is counted, and stands still.
-    Some(Header { format: Format::Png, width, height, frames, all_pixels: pixels, memory, end: walk.at })
+    Some(Header { format: Format::Png, width, height, frames, all_pixels: pixels, memory, end: walk.at, lacks })
 }
 
 /// Blocks up to the end of the picture.
@@ -292,8 +333,14 @@ fn gif<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
     let (width, height) = (u32::from(u16::from_le_bytes([w0, w1])), u32::from(u16::from_le_bytes([h0, h1])));
     colours(walk, flags)?;
     let (mut frames, mut all_pixels, mut largest) = (0_u32, 0_u64, 0_u64);
-    loop {
-        match walk.byte()? {
+    let mut lacks = &b""[..];
+    'blocks: loop {
+        if frames > 0 && walk.left() == 0 {
+            lacks = GIF_END;
+            break;
+        }
+        let kind = walk.byte()?;
+        match kind {
             0x3b => break,
             0x21 => walk.skip(1)?,
             0x2c => {
@@ -309,6 +356,10 @@ fn gif<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
         }
         // Blocks of data, each after its length, up to an empty one.
         loop {
+            if kind == 0x2c && walk.left() == 0 {
+                lacks = GIF_DATA_END;
+                break 'blocks;
+            }
             match walk.byte()? {
                 0 => break,
                 length => walk.skip(u64::from(length))?,
@@ -320,7 +371,7 @@ fn gif<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
     }
     // The canvas in four bytes for a pixel, and a frame in one, again while it is packed, and packed.
     let memory = u64::from(width) * u64::from(height) * 4 + largest * 3;
-    Some(Header { format: Format::Gif, width, height, frames, all_pixels, memory, end: walk.at })
+    Some(Header { format: Format::Gif, width, height, frames, all_pixels, memory, end: walk.at, lacks })
 }
 
 /// Skips a table of colours, if the flags say that there is one.
@@ -370,7 +421,7 @@ fn webp<F: BufRead + Seek>(walk: &mut Walk<F>) -> Option<Header> {
         };
     let frames = found.frames.max(1);
     let all_pixels = pixels.saturating_mul(u64::from(frames));
-    Some(Header { format: Format::WebP, width, height, frames, all_pixels, memory, end })
+    Some(Header { format: Format::WebP, width, height, frames, all_pixels, memory, end, lacks: b"" })
 }
 
 /// One chunk, and what a frame has within it.

@@ -24,7 +24,7 @@ mod voice;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, Notify, Semaphore};
+use tokio::sync::{Mutex, Notify};
 
 use crate::catalogue::Sentence;
 use crate::config::Config;
@@ -51,8 +51,6 @@ pub struct Media {
     pub shelf: Shelf,
     /// Where clients fetch it.
     pub links: Links,
-    /// Places for uploads that come at once.
-    pub uploads: Arc<Semaphore>,
     /// Held by the upload whose row is written now: so a message waits for one of them at most.
     pub turn: Mutex<()>,
     bell: Notify,
@@ -79,7 +77,6 @@ impl Media {
             spool: Spool::open(incoming, lasts, writers)?,
             shelf,
             links: Links::new(keys, config.link_s),
-            uploads: Arc::new(Semaphore::new(config.uploads.max(1))),
             turn: Mutex::new(()),
             bell: Notify::new(),
         })

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use hyper::body::Buf;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits::{Patience, Place};
 use crate::pool::Pool;
 use crate::sentence;
 
@@ -32,8 +33,10 @@ pub struct Spool {
 pub struct Bounds {
     /// Bytes.
     pub bytes: u64,
-    /// Between two parts.
+    /// Between two parts, or below the pace.
     pub idle: Duration,
+    /// The slowest pace.
+    pub bytes_per_s: u32,
     /// From the first to the last.
     pub whole: Duration,
 }
@@ -111,21 +114,32 @@ pub fn too_heavy(max: u64) -> Error {
 }
 
 impl Upload {
-    /// Takes a body as it comes.
+    /// Takes a body as it comes, as long as its place is not given to another.
     ///
     /// # Errors
-    /// What was wrong with it: too much, too late, broken off.
+    /// What was wrong with it: too much, too late, too slow, broken off.
     pub async fn take<B: Buf, E>(
         &mut self,
         body: impl Stream<Item = std::result::Result<B, E>>,
         bounds: Bounds,
+        place: &Place,
     ) -> Result<()> {
         let mut body = pin!(body);
         let end = Instant::now() + bounds.whole;
-        let late = |_| Error::field("file", sentence!("body-late"));
+        let mut patience = Patience::new(bounds.idle, bounds.bytes_per_s);
         let mut part = Vec::with_capacity(PART);
-        while let Some(piece) = timeout_at(end, timeout(bounds.idle, body.next())).await.map_err(late)?.map_err(late)? {
+        loop {
+            // Only the time that the client takes is counted, not that of the disk.
+            let begun = Instant::now();
+            let next = tokio::select! {
+                next = timeout_at(end.min(begun + patience.left()), body.next()) => next,
+                () = place.must_end() => return Err(Error::busy()),
+            };
+            let Some(piece) = next.map_err(|_| Error::field("file", sentence!("body-late")))? else { break };
             let mut piece = piece.map_err(|_| Error::field("file", sentence!("body-broken")))?;
+            let (bytes, waited) = (piece.remaining() as u64, begun.elapsed());
+            patience.came(bytes, waited);
+            place.came(bytes, waited);
             self.bytes += piece.remaining() as u64;
             if self.bytes > bounds.bytes {
                 return Err(too_heavy(bounds.bytes));

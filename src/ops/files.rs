@@ -3,17 +3,19 @@
 //! An upload has a row before its first byte is kept and until its last one is away; see `store/files.rs`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use tokio::sync::{MutexGuard, OwnedSemaphorePermit};
+use tokio::sync::MutexGuard;
 use tokio::time::timeout;
 
 use crate::app::App;
 use crate::config::{Config, ms};
 use crate::error::{Error, ErrorCode, Result};
+use crate::limits::Place;
 use crate::media::links::Link;
 use crate::media::shelf::Kept;
 use crate::media::spool::{Bounds, Spool, Upload, too_heavy};
@@ -37,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const SECOND: Micros = 1_000_000;
 
 /// An upload as its sender announces it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Coming {
     /// The sender's own name for it: a repeat with the same key is the same file.
     pub client_key: Option<Text>,
@@ -64,7 +66,23 @@ pub struct Ticket {
     file: FileId,
     name: Text,
     finished: bool,
-    _place: OwnedSemaphorePermit,
+    place: Arc<Place>,
+}
+
+impl Ticket {
+    /// What the upload must watch while it comes.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+/// From where an upload has its place.
+#[derive(Debug)]
+pub enum Seat {
+    /// It has one.
+    Held(Arc<Place>),
+    /// It takes one, for a client at this address.
+    At(IpAddr),
 }
 
 impl Drop for Ticket {
@@ -89,7 +107,7 @@ impl Drop for Ticket {
 }
 
 /// Judges an upload before any of it is read: the limits, and what its sender has already.
-pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begun> {
+pub async fn begin(app: &Arc<App>, actor: Actor, seat: Seat, coming: &Coming) -> Result<Begun> {
     let Coming { client_key, name, bytes } = coming;
     if let Some(key) = client_key {
         super::messages::client_key(app, key)?;
@@ -103,7 +121,10 @@ pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begu
     {
         return Ok(Begun::There(there));
     }
-    let place = Arc::clone(&app.media.uploads).try_acquire_owned().map_err(|_| Error::busy())?;
+    let place = match seat {
+        Seat::Held(place) => place,
+        Seat::At(address) => Arc::new(app.limits.upload(actor.user, address).ok_or_else(Error::busy)?),
+    };
     let file_name = file_name(name.as_deref().unwrap_or_default());
     let (name, bytes) = (new_name()?, i64::try_from(bytes.unwrap_or(most)).unwrap_or(i64::MAX));
     let turn = turn(app).await?;
@@ -131,7 +152,7 @@ pub async fn begin(app: &Arc<App>, actor: Actor, coming: &Coming) -> Result<Begu
         Err(there) => Begun::There(there),
         Ok(file) => {
             let (app, owner) = (Arc::clone(app), actor.user);
-            Begun::Now(Ticket { app, owner, file, name, finished: false, _place: place })
+            Begun::Now(Ticket { app, owner, file, name, finished: false, place })
         }
     })
 }
@@ -167,13 +188,20 @@ pub async fn spool(spool: &Spool) -> Result<Upload> {
 pub fn bounds(config: &Config, announced: Option<u64>) -> Bounds {
     let most = config.upload_max;
     let bytes = announced.map_or(most, |bytes| bytes.min(most));
-    Bounds { bytes, idle: ms(config.upload_idle_ms), whole: ms(config.upload_ms) }
+    let (idle, bytes_per_s, whole) = (ms(config.upload_idle_ms), config.upload_bytes_per_s, ms(config.upload_ms));
+    Bounds { bytes, idle, bytes_per_s, whole }
 }
 
 /// Takes an upload in that lies whole on the disk: from another place than [`begin`] and [`finish`] have it from.
-pub async fn take(app: &Arc<App>, actor: Actor, coming: Coming, upload: Upload, wanted: Wanted) -> Result<Attachment> {
-    let coming = Coming { bytes: Some(upload.bytes()), ..coming };
-    match begin(app, actor, &coming).await? {
+pub async fn take(
+    app: &Arc<App>,
+    actor: Actor,
+    name: &str,
+    (upload, place): (Upload, Arc<Place>),
+    wanted: Wanted,
+) -> Result<Attachment> {
+    let coming = Coming { client_key: None, name: Some(name.to_owned()), bytes: Some(upload.bytes()) };
+    match begin(app, actor, Seat::Held(place), &coming).await? {
         Begun::There(there) => Ok(there),
         Begun::Now(ticket) => finish(ticket, upload, wanted).await,
     }
@@ -181,6 +209,9 @@ pub async fn take(app: &Arc<App>, actor: Actor, coming: Coming, upload: Upload, 
 
 /// Makes a file of an upload that came whole. Goes on if the sender is gone, who finds it there with the next try.
 pub async fn finish(ticket: Ticket, upload: Upload, wanted: Wanted) -> Result<Attachment> {
+    if !ticket.place.is_whole() {
+        return Err(Error::busy());
+    }
     let task = tokio::spawn(keep(ticket, upload, wanted));
     task.await.unwrap_or_else(|_| Err(Error::unknown_outcome()))
 }

@@ -152,14 +152,14 @@ pub async fn stands(app: &App, actor: Actor) -> Result<bool> {
 }
 
 /// Renews the credentials of an open socket: by a new access token, or by the refresh token.
-pub async fn auth_refresh(app: &App, actor: Actor, client: &str, input: AuthRefresh) -> Result<Renewed> {
+pub async fn auth_refresh(app: &App, actor: Actor, input: AuthRefresh) -> Result<Renewed> {
     match (input.token, input.refresh) {
         (Some(token), None) => {
             let shown = authenticate(app, &token).await?;
             check_same(actor, shown.actor)?;
             Ok(Renewed { access: None, refresh: None, expires_at: shown.expires_at })
         }
-        (None, Some(refresh_token)) => refresh(app, &refresh_token, input.rotate, client, Some(actor)).await,
+        (None, Some(refresh_token)) => refresh(app, &refresh_token, input.rotate, Some(actor)).await,
         _ => Err(Error::field("token", sentence!("one-token"))),
     }
 }
@@ -173,9 +173,10 @@ fn check_same(actor: Actor, shown: Actor) -> Result<()> {
 
 /// Exchanges a refresh token for an access token, and for its successor where `rotate` asks for that.
 ///
-/// A token that was replaced ends its session, since two hold it now and one of them is a thief; except that the client
-/// that had it replaced may ask again for a moment, and gets the same successor, because its answer may have been lost.
-pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: Option<Actor>) -> Result<Renewed> {
+/// A token that was replaced ends its session, since two hold it now and one of them is a thief. Except for a moment,
+/// because the answer with its successor may have been lost: as long as nobody has used the successor, whoever shows the
+/// replaced token gets that same successor. If both are used, the session ends.
+pub async fn refresh(app: &App, token: &str, rotate: bool, only: Option<Actor>) -> Result<Renewed> {
     let now = app.now();
     let Held { actor, jti: shown_jti, .. } = held(app, token, TokenKind::Refresh, now).await?;
     if let Some(only) = only {
@@ -191,12 +192,12 @@ pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: O
     if shown == stored.refresh_hash && rotate {
         expires_at = session_end(app, stored.created_at, now);
         let jti = app.auth.successor(&shown_jti, now)?;
-        sessions::rotate(&mut tx, actor.session, &digest(&jti), &Text::without_nul(client), now, expires_at).await?;
+        sessions::rotate(&mut tx, actor.session, &digest(&jti), now, expires_at).await?;
         refresh = Some(refresh_token(app, actor, jti, now, expires_at)?);
     } else if shown == stored.refresh_hash {
-        sessions::touch(&mut tx, actor.session, now).await?;
+        sessions::use_refresh(&mut tx, actor.session, now).await?;
         refresh = None;
-    } else if let Some(rotated_at) = lost_answer(app, &stored, &shown, client, now) {
+    } else if let Some(rotated_at) = lost_answer(app, &stored, &shown, now) {
         let jti = app.auth.successor(&shown_jti, rotated_at)?;
         refresh = Some(refresh_token(app, actor, jti, rotated_at, expires_at)?);
     } else {
@@ -211,11 +212,11 @@ pub async fn refresh(app: &App, token: &str, rotate: bool, client: &str, only: O
     Ok(Renewed { access: Some(access), refresh, expires_at: access_expires_at })
 }
 
-/// When the token was replaced, if the one who shows it is the one who had it replaced, a moment ago.
-fn lost_answer(app: &App, stored: &Stored, shown: &str, client: &str, now: Micros) -> Option<Micros> {
-    let same = stored.previous_hash.as_deref() == Some(shown) && stored.rotated_by.as_deref() == Some(client);
+/// When the token was replaced, if that was a moment ago and nobody has used its successor.
+fn lost_answer(app: &App, stored: &Stored, shown: &str, now: Micros) -> Option<Micros> {
+    let unused = stored.previous_hash.as_deref() == Some(shown) && stored.refresh_used_at.is_none();
     let soon = |at: &Micros| now - at <= app.config.rotation_retry_s.saturating_mul(SECOND);
-    stored.rotated_at.filter(soon).filter(|_| same)
+    stored.rotated_at.filter(soon).filter(|_| unused)
 }
 
 /// Whether tokens of a user are of any use.

@@ -25,16 +25,15 @@ pub(super) async fn open(
     stream: &mut Stream,
     start: &SocketStart,
 ) -> std::result::Result<(Authenticated, Option<CommandId>), End> {
-    if let Some(bearer) = &start.bearer {
-        match ops::sessions::authenticate(app, bearer).await {
-            Ok(authenticated) => return Ok((authenticated, None)),
-            Err(error) if error.code.retryable() => return Err(CloseCode::Restarted.into()),
-            Err(_) => {}
-        }
+    if let Some(authenticated) = &start.authenticated {
+        return Ok((authenticated.clone(), None));
     }
     let deadline = Instant::now() + ms(app.config.auth_ms);
     for _ in 0..app.config.bad_frames.max(1) {
-        let frame = timeout_at(deadline, next(stream)).await.map_err(|_| CloseCode::AuthTimeout)?;
+        let frame = tokio::select! {
+            frame = timeout_at(deadline, next(stream)) => frame.map_err(|_| CloseCode::AuthTimeout)?,
+            () = start.permit.must_end() => return Err(CloseCode::Crowded.into()),
+        };
         let text = match frame {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,

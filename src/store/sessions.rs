@@ -29,8 +29,8 @@ pub struct Stored {
     pub previous_hash: Option<String>,
     /// When that was replaced.
     pub rotated_at: Option<Micros>,
-    /// By which client.
-    pub rotated_by: Option<String>,
+    /// When the current refresh token was first used, other than to be replaced.
+    pub refresh_used_at: Option<Micros>,
 }
 
 /// A session to be opened.
@@ -103,7 +103,7 @@ pub async fn of_foreign(conn: &mut Conn, jti_hash: &Text) -> Result<Option<Sessi
 pub async fn find(conn: &mut Conn, session: SessionId) -> Result<Option<Stored>> {
     const SQL: &str = "SELECT s.user_id AS user, u.username, u.disabled_at IS NOT NULL AS disabled, \
         u.deleted_at IS NOT NULL AS deleted, s.created_at, s.expires_at, s.ended_at, s.refresh_hash, \
-        s.previous_hash, s.rotated_at, s.rotated_by FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1";
+        s.previous_hash, s.rotated_at, s.refresh_used_at FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1";
     Ok(on!(conn, c => sqlx::query_as(SQL).bind(session).fetch_optional(c))?)
 }
 
@@ -133,9 +133,10 @@ pub async fn end_all(tx: &mut Conn, user: UserId, but: Option<SessionId>, now: M
     Ok(on!(tx, c => sqlx::query_scalar(SQL).bind(user).bind(but).bind(now).fetch_all(c))?)
 }
 
-/// Notes that a session got a token.
-pub async fn touch(tx: &mut Conn, session: SessionId, now: Micros) -> Result<()> {
-    const SQL: &str = "UPDATE sessions SET last_used_at = $2 WHERE id = $1";
+/// Notes that the refresh token of a session was used, and stays.
+pub async fn use_refresh(tx: &mut Conn, session: SessionId, now: Micros) -> Result<()> {
+    const SQL: &str = "UPDATE sessions SET last_used_at = $2, refresh_used_at = coalesce(refresh_used_at, $2) \
+        WHERE id = $1";
     run!(tx, sqlx::query(SQL).bind(session).bind(now))?;
     Ok(())
 }
@@ -145,12 +146,11 @@ pub async fn rotate(
     tx: &mut Conn,
     session: SessionId,
     refresh_hash: &Text,
-    client: &Text,
     now: Micros,
     expires_at: Micros,
 ) -> Result<()> {
     const SQL: &str = "UPDATE sessions SET previous_hash = refresh_hash, refresh_hash = $2, rotated_at = $3, \
-        rotated_by = $4, last_used_at = $3, expires_at = $5 WHERE id = $1";
-    run!(tx, sqlx::query(SQL).bind(session).bind(refresh_hash).bind(now).bind(client).bind(expires_at))?;
+        refresh_used_at = NULL, last_used_at = $3, expires_at = $4 WHERE id = $1";
+    run!(tx, sqlx::query(SQL).bind(session).bind(refresh_hash).bind(now).bind(expires_at))?;
     Ok(())
 }

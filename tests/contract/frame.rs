@@ -104,7 +104,8 @@ async fn form_preflight() {
             ("access-control-allow-methods", "DELETE, GET, OPTIONS, PATCH, POST, PUT"),
             (
                 "access-control-allow-headers",
-                "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with",
+                "accept, authorization, content-disposition, content-type, if-none-match, if-range, range, user-agent, \
+                 x-csrftoken, x-requested-with",
             ),
             ("access-control-max-age", "86400"),
         ] {

@@ -19,7 +19,7 @@ const ENDS_TOKENS: &str = "logout|change-password";
 
 #[tokio::test]
 async fn row_get_api_schema() {
-    let server = Server::start(&[]).await;
+    let server = Server::start(&[("public-url", "http://127.0.0.1:8080")]).await;
     let answer = call(server.next_address(), "GET", "/api/schema/", None, None).await;
     assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, "application/json"));
     assert_eq!(answer.json["openapi"], "3.1.0");

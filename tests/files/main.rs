@@ -10,6 +10,7 @@ mod access;
 mod browser;
 mod bucket;
 mod collector;
+mod fair;
 mod hostile;
 #[path = "../media_gate/make.rs"]
 #[expect(dead_code, reason = "another story uses the rest")]

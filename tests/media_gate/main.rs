@@ -4,6 +4,7 @@
 
 mod broken;
 mod disguises;
+mod endless;
 mod hoards;
 mod make;
 mod pictures;

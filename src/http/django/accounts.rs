@@ -103,7 +103,7 @@ pub(super) async fn refresh(call: Call) -> Answer {
     let mut form = call.form();
     form.check()?;
     let (token, rotate) = (form.text_or_empty("refresh"), form.boolean("rotate").unwrap_or(false));
-    match sessions::refresh(&call.app, &token, rotate, &call.client.fingerprint, None).await {
+    match sessions::refresh(&call.app, &token, rotate, None).await {
         Ok(Renewed { access, refresh, .. }) => Ok(json(StatusCode::OK, &Refreshed { access, refresh })),
         Err(error) if matches!(error.message.name(), "user-gone" | "user-disabled") => {
             let detail = sentence!("no-account-for-token");

@@ -13,9 +13,8 @@ use warp::http::{HeaderMap, StatusCode};
 
 use super::answers::Refusal;
 use super::form::Field;
-use super::parts;
-use crate::config::{Config, ms};
-use crate::media::Spool;
+use super::parts::{self, Sender};
+use crate::config::ms;
 use crate::sentence;
 
 /// What a request brought, by name, not judged yet.
@@ -73,7 +72,7 @@ impl Body {
     /// Reads a body and takes it apart by its media type. Files for the fields that may be one go to the disk as they
     /// come; all else is held in memory, and may be no longer than the settings say.
     pub(super) async fn take<S, B>(
-        (config, spool): (&Config, &Spool),
+        sender: Sender<'_>,
         headers: &HeaderMap,
         takes: &[Field],
         body: S,
@@ -85,15 +84,16 @@ impl Body {
         let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let kind = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if kind == "multipart/form-data" && takes.iter().any(Field::is_file) {
-            return parts::take((config, spool), media, takes, body).await;
+            return parts::take(sender, media, takes, body).await;
         }
         // A body gets as long as a head.
+        let config = sender.config;
         let body = read(body, config.body_max, ms(config.header_ms)).await?;
         match kind.as_str() {
             _ if body.is_empty() => Ok(Body::default()),
             "multipart/form-data" => {
                 let whole = stream::iter([Ok::<_, warp::Error>(Bytes::from(body))]);
-                parts::take((config, spool), media, takes, whole).await
+                parts::take(sender, media, takes, whole).await
             }
             "application/json" => Ok(Body { values: from_json(&body)?.into_iter().collect(), ..Body::default() }),
             "application/x-www-form-urlencoded" => {

@@ -26,11 +26,12 @@ use futures_util::Stream;
 use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use warp::Buf;
-use warp::http::header::{ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, HeaderValue, VARY};
+use warp::http::header::{ACCEPT_LANGUAGE, ALLOW, HeaderValue, VARY};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 
 use super::Client;
+use super::credentials::{self, Shown};
 use crate::app::App;
 use crate::catalogue::Language;
 use crate::error::{Error, ErrorCode};
@@ -40,6 +41,7 @@ use crate::ops::{self, files, sessions};
 use crate::sentence;
 use answers::{Answer, FieldErrors, Refusal, Said, json};
 use body::Body;
+use parts::Sender;
 
 use form::{Field, Form};
 use negotiation::Rendering;
@@ -272,6 +274,7 @@ where
         return Err(Refusal::not_provided());
     }
     if let Some(actor) = shown {
+        parts.client.is_known();
         app.limits.command(actor.user, app.bus.nodes()).map_err(Error::rate_limited)?;
     }
     if parts.method == Method::OPTIONS {
@@ -286,7 +289,11 @@ where
     // Where nothing can be said, whatever is said is not looked at.
     let body = match verb.takes.is_empty() {
         true => Body::default(),
-        false => Body::take((&app.config, &app.media.spool), &parts.headers, verb.takes, parts.body).await?,
+        false => {
+            let (config, media, limits) = (&app.config, &app.media, &app.limits);
+            let sender = Sender { config, media, limits, actor: shown, address: parts.client.address };
+            Body::take(sender, &parts.headers, verb.takes, parts.body).await?
+        }
     };
     let (client, path, query) = (parts.client, parts.path, body::pairs(parts.query.as_bytes()));
     work(verb, Call { app, client, shown, language, takes: verb.takes, ids, path, query, body: Arc::new(body) }).await
@@ -360,14 +367,13 @@ impl Description {
 
 /// Who calls, by the `Authorization` header; nobody without one of this scheme.
 async fn bearer(app: &App, headers: &HeaderMap) -> Result<Option<Actor>, Refusal> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut words = header.split_whitespace();
-    if words.next() != Some("Bearer") {
-        return Ok(None);
-    }
-    let (Some(token), None) = (words.next(), words.next()) else {
-        let code = Some("bad_authorization_header");
-        return Err(Refusal::Unauthorized { detail: sentence!("bad-header"), code, token: None });
+    let token = match credentials::bearer(headers) {
+        Shown::Nothing => return Ok(None),
+        Shown::Malformed => {
+            let code = Some("bad_authorization_header");
+            return Err(Refusal::Unauthorized { detail: sentence!("bad-header"), code, token: None });
+        }
+        Shown::Token(token) => token,
     };
     match sessions::authenticate(app, token).await {
         Ok(authenticated) => Ok(Some(authenticated.actor)),

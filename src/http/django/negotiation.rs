@@ -83,7 +83,8 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 
 /// What a browser is told then; for origins that are not allowed the answer lacks their name.
 pub(in crate::http) fn preflight() -> Response {
-    const HEADERS: &str = "accept, authorization, content-type, user-agent, x-csrftoken, x-requested-with";
+    const HEADERS: &str = "accept, authorization, content-disposition, content-type, if-none-match, if-range, range, \
+                           user-agent, x-csrftoken, x-requested-with";
     let mut response = warp::reply().into_response();
     let headers = response.headers_mut();
     let methods = HeaderValue::from_static("DELETE, GET, OPTIONS, PATCH, POST, PUT");

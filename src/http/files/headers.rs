@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use warp::http::header::{CONTENT_DISPOSITION, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use warp::http::header::{HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE};
 
 use crate::model::{Attachment, FileKind};
 
@@ -14,28 +14,6 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 pub(super) fn asked_in(query: &str, name: &str) -> Option<String> {
     let pairs = url::form_urlencoded::parse(query.as_bytes());
     pairs.filter(|(given, _)| given == name).last().map(|(_, value)| value.into_owned())
-}
-
-/// A part of a path, or of a header, without its percent signs.
-pub(super) fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// The name of a file by `Content-Disposition` (RFC 6266); the extended one first.
-pub(super) fn file_name(headers: &HeaderMap) -> Option<String> {
-    let header = String::from_utf8_lossy(headers.get(CONTENT_DISPOSITION)?.as_bytes()).into_owned();
-    let parameters: Vec<(String, &str)> = header
-        .split(';')
-        .skip(1)
-        .filter_map(|parameter| parameter.split_once('='))
-        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim()))
-        .collect();
-    let value = |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
-    let extended = value("filename*").and_then(|value| {
-        let (charset, rest) = value.split_once('\'')?;
-        charset.eq_ignore_ascii_case("utf-8").then(|| decoded(rest.split_once('\'').map_or("", |(_, name)| name)))
-    });
-    extended.or_else(|| value("filename").map(|value| value.trim_matches('"').replace('\\', "")))
 }
 
 /// What a client is to do with a file, and what to call it. Pictures and voice notes are shown, under the ending of
@@ -140,18 +118,6 @@ mod tests {
         let mut headers = told(RANGE, "bytes=0-1");
         headers.insert(IF_RANGE, "\"other\"".parse().expect("a header"));
         assert_eq!(range(&headers, "\"t\""), None);
-    }
-
-    #[test]
-    fn names_come_from_the_header_in_both_ways() {
-        for (said, name) in [
-            ("attachment; filename=\"a.txt\"", Some("a.txt")),
-            ("attachment; filename=a.txt", Some("a.txt")),
-            ("attachment; filename=\"a.txt\"; filename*=UTF-8''cr%C3%A8me%20+%201.txt", Some("crème + 1.txt")),
-            ("attachment", None),
-        ] {
-            assert_eq!(file_name(&told(CONTENT_DISPOSITION, said)).as_deref(), name, "{said}");
-        }
     }
 
     #[test]

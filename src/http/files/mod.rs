@@ -13,21 +13,25 @@ use hyper::body::Bytes;
 use serde_json::json;
 use warp::Buf;
 use warp::http::header::{
-    ACCEPT_LANGUAGE, ACCEPT_RANGES, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderName, HeaderValue,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_LANGUAGE, ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, EXPECT, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use warp::http::{Method, StatusCode};
 use warp::reply::{Reply, Response};
 
+use super::Client;
+use super::credentials::{self, Shown as Told};
+use super::disposition;
 use super::django::{Parts, detail, no_such_path, preflight};
 use crate::app::App;
+use crate::auth::TokenFault;
 use crate::catalogue::Language;
 use crate::error::{Error, ErrorBody, ErrorCode, Result};
 use crate::media::links::Link;
 use crate::media::{Size, Wanted};
 use crate::model::{Actor, Text, UserId};
-use crate::ops::files::{self, Begun, Coming, Shown};
+use crate::ops::files::{self, Begun, Coming, Seat, Shown};
 use crate::ops::sessions;
 use crate::sentence;
 use headers::{Asked, asked};
@@ -47,7 +51,9 @@ where
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let (allowed, answered) = match (segments.as_slice(), &parts.method) {
         (["media", "uploads", _], &Method::OPTIONS) | (["media", _, _], &Method::OPTIONS) => return preflight(),
-        (["media", "uploads", key], &Method::PUT) => ("PUT, OPTIONS", upload(&app, headers::decoded(key), parts).await),
+        (["media", "uploads", key], &Method::PUT) => {
+            ("PUT, OPTIONS", upload(&app, disposition::decoded(key), parts).await)
+        }
         (["media", "uploads", _], _) => ("PUT, OPTIONS", Ok(not_allowed())),
         (["media", name, size], &Method::GET | &Method::HEAD) => {
             ("GET, HEAD, OPTIONS", fetch(&app, name, size, &parts.method, &parts.query, &parts.headers).await)
@@ -65,7 +71,7 @@ fn not_allowed() -> Response {
 }
 
 /// A refusal, with the status that fits it here.
-fn refused(error: &Error, language: Language) -> Response {
+pub(super) fn refused(error: &Error, language: Language) -> Response {
     let status = match (error.code, error.message.name()) {
         (ErrorCode::TooLong, "file-heavy") => 413,
         (_, "body-late") => 408,
@@ -86,11 +92,14 @@ fn refused(error: &Error, language: Language) -> Response {
 }
 
 /// Who sends, by the `Authorization` header.
-async fn sender(app: &App, headers: &HeaderMap) -> Result<Actor> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let token = header.strip_prefix("Bearer ").map(str::trim);
-    let token = token.ok_or_else(|| Error::new(ErrorCode::NotAuthenticated, sentence!("not-provided")))?;
+async fn sender(app: &App, client: &Client, headers: &HeaderMap) -> Result<Actor> {
+    let token = match credentials::bearer(headers) {
+        Told::Nothing => return Err(Error::new(ErrorCode::NotAuthenticated, sentence!("not-provided"))),
+        Told::Malformed => return Err(TokenFault::Invalid.into()),
+        Told::Token(token) => token,
+    };
     let actor = sessions::authenticate(app, token).await?.actor;
+    client.is_known();
     app.limits.command(actor.user, app.bus.nodes()).map_err(Error::rate_limited)?;
     Ok(actor)
 }
@@ -101,13 +110,13 @@ where
     S: Stream<Item = std::result::Result<B, warp::Error>> + Send + 'static,
     B: Buf + Send + 'static,
 {
-    let Parts { headers, query, body, .. } = parts;
-    let actor = sender(app, &headers).await?;
+    let Parts { client, headers, query, body, .. } = parts;
+    let actor = sender(app, &client, &headers).await?;
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    let name = headers::asked_in(&query, "name").or_else(|| headers::file_name(&headers));
+    let name = headers::asked_in(&query, "name").or_else(|| disposition::of(&headers).file_name);
     let client_key = Text::new(client_key).map_err(|_| Error::field("client_key", sentence!("control-characters")))?;
     let coming = Coming { client_key: Some(client_key), name, bytes: length };
-    let ticket = match files::begin(app, actor, &coming).await {
+    let ticket = match files::begin(app, actor, Seat::At(client.address), &coming).await {
         Ok(Begun::Now(ticket)) => ticket,
         decided => {
             // Who did not ask whether to send it is sending it now, and may not listen before the end. Who did ask must
@@ -122,7 +131,7 @@ where
         }
     };
     let mut upload = files::spool(&app.media.spool).await?;
-    upload.take(body, files::bounds(&app.config, length)).await?;
+    upload.take(body, files::bounds(&app.config, length), ticket.place()).await?;
     if length.is_some_and(|length| length != upload.bytes()) {
         return Err(Error::field("file", sentence!("body-broken")));
     }

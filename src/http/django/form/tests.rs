@@ -1,11 +1,14 @@
+use super::super::parts::Sender;
 use super::*;
 use crate::catalogue::Language;
 use crate::config::Config;
+use crate::limits::{Limits, Nodes};
 use crate::media::Media;
 use futures_util::{StreamExt, stream};
 use hyper::body::Bytes;
 use proptest::prelude::*;
 use std::future::ready;
+use std::net::Ipv4Addr;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, StatusCode};
 
@@ -16,7 +19,10 @@ async fn body(media: &str, text: &[u8]) -> Result<Body, StatusCode> {
     let config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
     let media = Media::open(&config, &[]).expect("a folder");
     let text = stream::iter([Ok::<_, warp::Error>(Bytes::copy_from_slice(text))]).filter(|_| ready(!text.is_empty()));
-    let told = Body::take((&config, &media.spool), &headers, WRONG, text).await;
+    let limits = Limits::new(&config, &Nodes::default());
+    let (actor, address) = (None, Ipv4Addr::LOCALHOST.into());
+    let sender = Sender { config: &config, media: &media, limits: &limits, actor, address };
+    let told = Body::take(sender, &headers, WRONG, text).await;
     told.map_err(|refusal| refusal.told_in(Language::French).status())
 }
 

@@ -2,8 +2,14 @@
 //! checklist.
 #![expect(clippy::expect_used, reason = "a story that cannot go on says why")]
 
+#[path = "../support/mod.rs"]
 #[expect(dead_code, unreachable_pub, reason = "each story uses its own part of the verbs")]
 mod support;
+
+mod crowds;
+mod requests;
+mod upgrades;
+mod waiting;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -141,21 +147,30 @@ async fn s5_whoever_says_nothing_is_sent_away() {
 async fn s5_an_address_holds_only_so_many_connections_that_say_nothing() {
     let server = Server::start_alone(Because::OfTheProcess, &[("unauthenticated-per-address", "3")]).await;
     let account = server.account("ann").await;
-    let open = async || support::socket::Socket::open(server.next_address(), &server.recorder, "x", "x/1").await;
-    let mut sockets = Vec::new();
-    let begun = Instant::now();
-    while sockets.len() < 3 {
-        // The connections of registering and signing in may still be on their way out.
-        assert!(begun.elapsed() < DEADLINE, "only {} sockets were let in", sockets.len());
-        sockets.extend(open().await.ok());
-    }
-    assert!(open().await.is_err(), "a fourth");
-    let mut first = sockets.remove(0);
-    first.send("auth", &json!({ "token": account.access })).await.expect("sent");
-    assert_eq!(in_time("hello", first.next()).await.expect("hello")["ok"], true);
-    let fourth = open().await.expect("the first has said who it is");
-    assert!(open().await.is_err(), "a fifth");
-    drop((sockets, fourth));
+    let open = async || {
+        let opened = support::socket::Socket::open(server.next_address(), &server.recorder, "x", "x/1").await;
+        let mut socket = opened.expect("a newcomer is let in");
+        socket.send("ping", &json!({})).await.expect("sent");
+        let answer = in_time("a refusal", socket.next()).await.expect("a refusal");
+        assert_eq!(answer["error"]["code"], "not_authenticated");
+        socket
+    };
+    let code = async |socket: &mut support::socket::Socket| {
+        in_time("the end of a socket", socket.next()).await.expect_err("closed").code
+    };
+    let (mut first, mut second, mut third) = (open().await, open().await, open().await);
+    let mut fourth = open().await;
+    assert_eq!(code(&mut first).await, 4010, "the one that has said nothing for longest gives way");
+    second.send("auth", &json!({ "token": account.access })).await.expect("sent");
+    assert_eq!(in_time("hello", second.next()).await.expect("hello")["ok"], true);
+    let fifth = open().await;
+    let sixth = open().await;
+    assert_eq!(code(&mut third).await, 4010, "the second has said who it is, and counts no more");
+    let seventh = open().await;
+    assert_eq!(code(&mut fourth).await, 4010);
+    second.send("ping", &json!({})).await.expect("sent");
+    assert_eq!(in_time("a pong", second.next()).await.expect("a pong")["ok"], true);
+    drop((fifth, sixth, seventh));
 }
 
 #[tokio::test]
@@ -298,11 +313,12 @@ struct Logged {
 }
 
 impl Logged {
-    async fn start() -> Logged {
+    async fn start(args: &[&str]) -> Logged {
         let home = tempfile::tempdir().expect("a directory");
         let file = || fs::File::options().create(true).append(true).open(home.path().join("log")).expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "info,duet=trace", "--argon2-memory-kib", "8"]);
+        command.args(args);
         command.arg("--data-dir").arg(home.path().join("data"));
         let process = command.stdin(Stdio::null()).stdout(file()).stderr(file()).spawn().expect("start the server");
         let mut server = Logged { process, address: ([127, 0, 0, 1], 0).into(), home };
@@ -334,7 +350,7 @@ impl Drop for Logged {
 
 #[tokio::test]
 async fn s55_the_log_has_events_and_ids_and_no_secrets() {
-    let server = Logged::start().await;
+    let server = Logged::start(&[]).await;
     let address = server.address;
     let post = async |path: &str, body: Value| call(address, "POST", path, None, Some(&body)).await;
     let wrong = "a wrong password nobody has";
@@ -363,6 +379,7 @@ async fn s55_the_log_has_events_and_ids_and_no_secrets() {
     in_time("a refusal", raw.next()).await.expect("a frame").expect("a frame");
     let rotated = post("/api/token/refresh/", json!({ "refresh": bob.account.refresh, "rotate": true })).await;
     assert_eq!(rotated.status, 200);
+    assert_eq!(post("/api/token/refresh/", json!({ "refresh": rotated.json["refresh"] })).await.status, 200);
     let header = [("Content-Type", "application/json"), ("User-Agent", "thief")];
     let body = json!({ "refresh": bob.account.refresh }).to_string();
     assert_eq!(call_with(address, "POST", "/api/token/refresh/", &header, &body).await.status, 401);

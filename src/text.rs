@@ -1,5 +1,7 @@
 //! What people write: cleaned, folded, and user names that cannot be taken for another's.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection, skeleton};
@@ -152,7 +154,8 @@ fn one_sigma(char: char) -> char {
     if char == 'ς' { 'σ' } else { char }
 }
 
-/// An e-mail address, judged only as far as anybody can without writing to it; the domain in lower case.
+/// Checks an e-mail address as far as that is possible without writing to it. The domain, `localhost` or an IP address in
+/// brackets, is returned in lower case.
 pub fn email(field: &str, text: &str) -> Result<Text> {
     const MAX: usize = 254;
     if text.is_empty() {
@@ -169,7 +172,15 @@ pub fn email(field: &str, text: &str) -> Result<Text> {
         };
         let name_fits =
             !name.is_empty() && name.len() <= 64 && !name.contains(|char: char| char.is_whitespace() || char == '@');
-        name_fits && domain.contains('.') && domain.split('.').all(label)
+        let is_literal = || {
+            let inside = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default();
+            match inside.get(..5) {
+                Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => inside[5..].parse::<Ipv6Addr>().is_ok(),
+                _ => inside.parse::<Ipv4Addr>().is_ok(),
+            }
+        };
+        let is_name = || domain.contains('.') && domain.split('.').all(label);
+        name_fits && (is_name() || domain.eq_ignore_ascii_case("localhost") || is_literal())
     });
     let (name, domain) = parts.ok_or_else(|| Error::field(field, sentence!("no-email")))?;
     Ok(Text::without_nul(format!("{name}@{}", domain.to_lowercase())))

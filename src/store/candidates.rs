@@ -41,8 +41,10 @@ pub async fn person(conn: &mut Conn, user: UserId) -> Result<PersonRow> {
 pub struct Narrowed<'a> {
     /// The reader.
     pub reader: &'a PersonRow,
-    /// The reader's age.
-    pub age: i64,
+    /// The reader's age in years, where it is known.
+    pub age: Option<i64>,
+    /// Whether users without a birth date are left out.
+    pub age_required: bool,
     /// Nobody born before is looked for.
     pub born_from: String,
     /// Nobody born after is looked for.
@@ -65,7 +67,8 @@ macro_rules! candidates {
             " AND p.matched_at IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_liked_at ELSE p.high_liked_at END IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_passed_at ELSE p.high_passed_at END IS NULL ",
-            "AND u.age_min <= $2 AND u.age_max >= $2 AND u.birth_date BETWEEN $3 AND $4 ",
+            "AND ($2 IS NULL OR (u.age_min <= $2 AND u.age_max >= $2)) ",
+            "AND (u.birth_date BETWEEN $3 AND $4 OR (u.birth_date IS NULL AND $8 = 0)) ",
             "AND ($5 IS NULL OR ',' || u.seeks || ',' LIKE '%,' || $5 || ',%') ",
             "AND (u.gender IS NULL OR ',' || $6 || ',' LIKE '%,' || u.gender || ',%') ",
             $where
@@ -82,12 +85,12 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
     );
     const NEAR: [&str; 2] = [
         candidates!(
-            "FROM json_each($8) j JOIN users u ON u.cell_lat = j.value ->> 0 \
+            "FROM json_each($9) j JOIN users u ON u.cell_lat = j.value ->> 0 \
                 AND u.cell_lon BETWEEN j.value ->> 1 AND j.value ->> 2",
             "ORDER BY u.last_active_at DESC LIMIT $7"
         ),
         candidates!(
-            "FROM json_array_elements($8::JSON) AS j (value) JOIN users u ON u.cell_lat = (j.value ->> 0)::BIGINT \
+            "FROM json_array_elements($9::JSON) AS j (value) JOIN users u ON u.cell_lat = (j.value ->> 0)::BIGINT \
                 AND u.cell_lon BETWEEN (j.value ->> 1)::BIGINT AND (j.value ->> 2)::BIGINT",
             "ORDER BY u.last_active_at DESC LIMIT $7"
         ),
@@ -103,6 +106,7 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
                 .bind(reader.gender)
                 .bind(&reader.wanted.seeks)
                 .bind(limit as i64)
+                .bind(i64::from(narrowed.age_required))
         };
     }
     let Some(spans) = &narrowed.spans else {

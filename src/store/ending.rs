@@ -52,7 +52,7 @@ pub async fn acquaintances(conn: &mut Conn, user: UserId) -> Result<Vec<UserId>>
 pub async fn empty(tx: &mut Conn, user: UserId, now: Micros) -> Result<()> {
     const USER: &str = "UPDATE users SET username = '', username_key = NULL, password_hash = '!', email = '', \
         first_name = '', last_name = '', bio = '', birth_date = NULL, gender = NULL, location = '', cell_lat = NULL, \
-        cell_lon = NULL, status = 'invisible', deleted_at = $2 WHERE id = $1";
+        cell_lon = NULL, lone_latitude = NULL, lone_longitude = NULL, status = 'invisible', deleted_at = $2 WHERE id = $1";
     const STEPS: &[&str] = &[
         "DELETE FROM interests WHERE user_id = $1",
         "DELETE FROM personal WHERE user_id = $1",

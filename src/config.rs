@@ -177,7 +177,7 @@ settings! {
     /// Different emojis under one message.
     emojis_per_message: usize = "20", "emojis";
     /// Interests of one user.
-    interests_max: usize = "30", "interests";
+    interests_max: usize = "100", "interests";
     /// Members of a group.
     members_max: usize = "1000", "members";
     /// Members up to which a conversation tells everybody how far each has received and read; larger ones tell each member
@@ -205,6 +205,10 @@ settings! {
     candidates_scanned: usize = "1000", "users";
     /// Youngest age to see others and be seen.
     minimum_age: i64 = "18", "years";
+    /// Whether users without a birth date see no candidates and are none; false where ages are checked elsewhere.
+    birth_date_required: bool = "true", "true or false";
+    /// Whether lists of the older API are cut into pages by ?page, ?page_size, ?limit and ?offset for clients that do not ask for version 2.
+    older_api_pages: bool = "false", "true or false";
 
     /// Where the bytes of pictures and files are kept: file:///directory or s3://bucket/folder; empty: media in the data directory.
     media_url: ServiceUrl = "", "URL";

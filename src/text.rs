@@ -4,6 +4,8 @@ mod emoji;
 mod names;
 mod words;
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 pub use emoji::emoji;
 pub use names::{Username, username_key};
 pub use words::{Query, VERSION as WORDS_VERSION, index_words, query};
@@ -82,7 +84,8 @@ fn longest_marks(text: &str) -> usize {
     longest
 }
 
-/// An e-mail address, judged only as far as anybody can without writing to it; the domain in lower case.
+/// Checks an e-mail address as far as that is possible without writing to it. The domain, `localhost` or an IP address in
+/// brackets, is returned in lower case.
 pub fn email(field: &str, text: &str) -> Result<Text> {
     const MAX: usize = 254;
     if text.is_empty() {
@@ -99,7 +102,15 @@ pub fn email(field: &str, text: &str) -> Result<Text> {
         };
         let name_fits =
             !name.is_empty() && name.len() <= 64 && !name.contains(|char: char| char.is_whitespace() || char == '@');
-        name_fits && domain.contains('.') && domain.split('.').all(label)
+        let is_literal = || {
+            let inside = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or_default();
+            match inside.get(..5) {
+                Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => inside[5..].parse::<Ipv6Addr>().is_ok(),
+                _ => inside.parse::<Ipv4Addr>().is_ok(),
+            }
+        };
+        let is_name = || domain.contains('.') && domain.split('.').all(label);
+        name_fits && (is_name() || domain.eq_ignore_ascii_case("localhost") || is_literal())
     });
     let (name, domain) = parts.ok_or_else(|| Error::field(field, sentence!("no-email")))?;
     Ok(Text::without_nul(format!("{name}@{}", domain.to_lowercase())))

@@ -140,6 +140,8 @@ leave-instead = Leave with conversation.leave.
 role-too-low = Your role in this group does not allow it.
 last-owner = A group keeps at least one owner. Make somebody else an owner first.
 direct-has-none = A direct conversation has no title, roles or other members.
+birth-date-needed = Add your date of birth to your profile: without it you see nobody here, and nobody sees you.
+too-young = Only people of at least { $years } years see others here.
 
 ## Pictures and files
 

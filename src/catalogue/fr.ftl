@@ -151,6 +151,8 @@ leave-instead = Quittez avec conversation.leave.
 role-too-low = Votre rôle dans ce groupe ne le permet pas.
 last-owner = Un groupe garde au moins un propriétaire. Nommez-en d'abord un autre.
 direct-has-none = Une conversation directe n'a ni titre, ni rôles, ni autres membres.
+birth-date-needed = Ajoutez votre date de naissance à votre profil : sans elle, vous ne voyez personne ici et personne ne vous voit.
+too-young = Ici, il faut avoir au moins { $years } ans pour voir d'autres personnes.
 
 ## Pictures and files
 

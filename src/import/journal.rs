@@ -57,6 +57,7 @@ notes! {
     UnknownPassword "user" "has a password in a form that duet does not verify: log in after duet user set-password";
     Disabled "user" "was switched off, and is: duet user enable opens the account again";
     NoPlace "user" "had coordinates that are nowhere on Earth: has no place";
+    NoBirthDate "user" "had a birth date that is none: has no birth date";
     OddPreferences "user" "looks for ages or distances that duet would not take today: kept as they are";
     ZeroBytes "row" "had a text with NUL characters, which no database of duet can hold: they are taken away";
     BlockOverLike "pair" "liked across a block: the block stands, the likes do not";

@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 
+use jiff::civil::Date;
+
 use super::journal::{Journal, Note};
 use super::{whole, without_zero_bytes};
 use crate::auth::{Kept, kept};
+use crate::clock::machine;
 use crate::error::Result;
+use crate::matching::age::{day_of, parse_birth_date};
 use crate::matching::place::Cell;
 use crate::store::Tx;
 use crate::store::accounts::exact_key;
@@ -24,13 +28,14 @@ pub(super) async fn users(tx: &mut Tx, journal: &mut Journal, mut page: Vec<User
         page.iter().flat_map(|row| [username_key(&row.username), exact_key(&row.username)].map(String::from)).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut taken = imported::taken(tx, &keys).await?;
+    let today = day_of(machine());
     let (mut users, mut files) = (Vec::with_capacity(page.len()), Vec::new());
     for mut row in page {
         if let Some(path) = row.profile_picture.take().filter(|path| !path.is_empty()) {
             files.push(NewFile { kind: "profile", subject: row.id, path });
         }
         journal.took("preferences", i64::from(row.min_age.is_some()));
-        users.push(user(journal, &mut taken, row));
+        users.push(user(journal, &mut taken, row, today));
     }
     let count = whole(imported::users(tx, &users).await?, users.len())?;
     let with_files = whole(imported::files(tx, &files).await?, files.len())?;
@@ -61,7 +66,7 @@ fn clean(journal: &mut Journal, row: &mut UserRow) {
     }
 }
 
-fn user(journal: &mut Journal, taken: &mut HashSet<String>, mut row: UserRow) -> NewUser {
+fn user(journal: &mut Journal, taken: &mut HashSet<String>, mut row: UserRow, today: Date) -> NewUser {
     match kept(&row.password) {
         Kept::Foreign => {}
         Kept::Unusable => journal.note(Note::NoPassword, row.id),
@@ -79,6 +84,10 @@ fn user(journal: &mut Journal, taken: &mut HashSet<String>, mut row: UserRow) ->
         journal.note(Note::Disabled, row.id);
     }
     let cell = place(journal, &row);
+    let birth_date = row.date_of_birth.as_deref().and_then(|text| parse_birth_date(text, today));
+    if birth_date.is_none() && row.date_of_birth.is_some() {
+        journal.note(Note::NoBirthDate, row.id);
+    }
     let (age_min, age_max, distance_km) =
         (row.min_age.unwrap_or(18), row.max_age.unwrap_or(99), row.max_distance.unwrap_or(50));
     let ages = 18..=AGE_MAX;
@@ -97,7 +106,7 @@ fn user(journal: &mut Journal, taken: &mut HashSet<String>, mut row: UserRow) ->
         bio: row.bio,
         phone: row.phone_number,
         location: row.location,
-        birth_date: row.date_of_birth,
+        birth_date: birth_date.map(|birth| birth.to_string()),
         cell_lat: cell.map(|cell| cell.lat),
         cell_lon: cell.map(|cell| cell.lon),
         age_min,

@@ -16,7 +16,7 @@ use place::{Cell, band_km};
 pub struct Person {
     /// Who.
     pub user: UserId,
-    /// In whole years. Without one, a user neither sees nor is seen.
+    /// In whole years; none where no birth date is known.
     pub age: Option<i64>,
     /// As told.
     pub gender: Option<Gender>,
@@ -51,6 +51,8 @@ pub struct Today {
     pub day: i64,
     /// Nobody younger sees others or is seen.
     pub minimum_age: i64,
+    /// Whether users whose age is not known see nobody and are not seen. Otherwise no age limit excludes them.
+    pub age_required: bool,
 }
 
 /// Those who fit both ways: the nearest band first, in it those seen latest, by days; the rest in an order that changes
@@ -70,7 +72,7 @@ pub fn rank(me: &Person, others: Vec<Candidate>, today: Today) -> Vec<Ranked> {
 }
 
 fn fit(one: &Person, other: &Person, today: Today) -> bool {
-    let grown = |person: &Person| person.age.is_some_and(|age| age >= today.minimum_age);
+    let grown = |person: &Person| person.age.map_or(!today.age_required, |age| age >= today.minimum_age);
     let near = |wants: &Preferences| band(one, other).is_none_or(|band| band <= wants.distance_km);
     one.user != other.user
         && (grown(one) && grown(other))
@@ -78,12 +80,11 @@ fn fit(one: &Person, other: &Person, today: Today) -> bool {
         && (near(&one.wants) && near(&other.wants))
 }
 
+/// Whether a person has a gender and an age that are sought. A gender that is not told excludes nobody: clients of the
+/// older API cannot tell one.
 fn likes_the_look(wants: &Preferences, person: &Person) -> bool {
-    let gender = match person.gender {
-        Some(gender) => wants.genders.contains(&gender),
-        None => [Gender::Man, Gender::Woman, Gender::Other].iter().all(|gender| wants.genders.contains(gender)),
-    };
-    gender && person.age.is_some_and(|age| (wants.age_min..=wants.age_max).contains(&age))
+    person.gender.is_none_or(|gender| wants.genders.contains(&gender))
+        && person.age.is_none_or(|age| (wants.age_min..=wants.age_max).contains(&age))
 }
 
 fn band(one: &Person, other: &Person) -> Option<DistanceBand> {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::place::BANDS_KM;
 use super::*;
 
-const TODAY: Today = Today { day: 20_000, minimum_age: 18 };
+const TODAY: Today = Today { day: 20_000, minimum_age: 18, age_required: true };
 
 fn genders() -> impl Strategy<Value = Vec<Gender>> {
     proptest::sample::subsequence(vec![Gender::Man, Gender::Woman, Gender::Other], 0..=3)

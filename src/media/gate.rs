@@ -13,12 +13,15 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::header::{Format, Header};
+use super::types::of_sound_or_video;
 use super::voice::{self, Voice};
-use super::{BYTES, Kind, Limits, Refused, Size, Stored, Taken, Wanted, picture};
+use super::{Kind, Limits, Refused, Size, Stored, Taken, Wanted, picture};
 use crate::pool::{Manner, Pool, Undone};
 
 /// The unit in which the memory for pixels is given out, in bytes.
 const UNIT: u64 = 1024;
+/// First bytes of an upload that tell what it is.
+const FIRST: u64 = 4096;
 /// Uploads that may wait for a decoder: more than may come at once.
 const WAITING: usize = 4096;
 
@@ -57,7 +60,7 @@ impl Gate {
         let units = match &found {
             // The last unit of all may be a part of one.
             Found::Picture(header) => u32::try_from(header.memory.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units),
-            Found::Voice(_) | Found::Other => 0,
+            Found::Voice(_) | Found::Other(_) => 0,
         };
         let memory = Arc::clone(&self.memory).acquire_many_owned(units).await;
         let memory = memory.map_err(|_| Refused::Failed("the gate is closed".to_owned()))?;
@@ -96,7 +99,8 @@ pub fn take(upload: &Path, into: &Path, wanted: Wanted, limits: &Limits) -> Resu
 enum Found {
     Picture(Header),
     Voice(Voice),
-    Other,
+    /// Anything else, of this type.
+    Other(&'static str),
 }
 
 /// Looks at an upload and judges it by what it says of itself, before anything of it is decoded.
@@ -107,7 +111,7 @@ fn look(upload: &Path, wanted: Wanted, limits: &Limits) -> Result<Found, Refused
         return Err(Refused::TooHeavy { max: limits.bytes });
     }
     let mut first = Vec::new();
-    (&mut file).take(12).read_to_end(&mut first).map_err(failed)?;
+    (&mut file).take(FIRST).read_to_end(&mut first).map_err(failed)?;
     file.rewind().map_err(failed)?;
     let file = BufReader::new(file);
     if let Some(format) = Format::of(&first) {
@@ -118,7 +122,7 @@ fn look(upload: &Path, wanted: Wanted, limits: &Limits) -> Result<Found, Refused
     match (wanted, voice::look(&first, file, bytes)) {
         (Wanted::Image, _) => Err(Refused::NotAnImage),
         (Wanted::Anything, Some(voice)) => Ok(Found::Voice(voice)),
-        (Wanted::Anything, None) => Ok(Found::Other),
+        (Wanted::Anything, None) => Ok(Found::Other(of_sound_or_video(&first))),
     }
 }
 
@@ -126,7 +130,7 @@ fn make(upload: &Path, into: &Path, found: &Found, limits: &Limits) -> Result<Ta
     let (kind, content_type, duration_ms) = match found {
         Found::Picture(header) => return picture::make(upload, into, header, limits),
         Found::Voice(voice) => (Kind::Voice, voice.content_type, Some(voice.duration_ms)),
-        Found::Other => (Kind::File, BYTES, None),
+        Found::Other(content_type) => (Kind::File, *content_type, None),
     };
     let mut digest = Sha256::new();
     let mut file = File::open(upload).map_err(failed)?;

@@ -2,6 +2,7 @@
 //! still see the file is asked at each request.
 
 use data_encoding::BASE64URL_NOPAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::hmac;
 use subtle::ConstantTimeEq;
 
@@ -13,6 +14,9 @@ use crate::model::{Micros, UserId};
 const SECOND: Micros = 1_000_000;
 /// In how many steps of its life the end of a URL moves on, so that a file keeps its URL for a while.
 const STEPS: i64 = 4;
+
+/// What is escaped in a segment of a path (RFC 3986): all but the unreserved characters.
+const PATH_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What signs URLs.
 pub struct Links {
@@ -47,12 +51,14 @@ impl Links {
         (now / SECOND + self.life_s) / step * step
     }
 
-    /// Path and query of a URL.
-    pub fn path(&self, link: &Link<'_>) -> Result<String> {
+    /// Path and query of a URL that ends with what the file is called, for clients that take its name from there. The
+    /// name is not signed: it changes nothing.
+    pub fn path(&self, link: &Link<'_>, called: &str) -> Result<String> {
         let Link { name, size, reader, until } = link;
+        let called = utf8_percent_encode(called, PATH_SEGMENT);
         let key = self.keys.first().ok_or_else(|| Error::internal("there is no key for URLs"))?;
         let signature = signature(link, key);
-        Ok(format!("/media/{name}/{}?for={reader}&until={until}&sig={signature}", size.name()))
+        Ok(format!("/media/{name}/{}/{called}?for={reader}&until={until}&sig={signature}", size.name()))
     }
 
     /// Whether a URL is one of ours, and good now.
@@ -88,7 +94,8 @@ mod tests {
     #[test]
     fn s45_nothing_of_a_url_can_be_changed() {
         let links = with(&["a key"]);
-        let path = links.path(&LINK).expect("a path");
+        let path = links.path(&LINK, "me & you.jpg").expect("a path");
+        assert!(path.contains("/small/me%20%26%20you.jpg?"), "{path}");
         let signature = path.rsplit_once("sig=").expect("signed").1;
         let now = 1000 * SECOND;
         assert!(links.judge(&LINK, signature, now));

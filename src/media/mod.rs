@@ -19,6 +19,7 @@ mod colours;
 mod header;
 mod picture;
 mod pixels;
+pub mod types;
 mod voice;
 
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::pool::{Manner, Pool};
 use crate::sentence;
+
+use types::{GIF, JPEG, MP4, OGG, PNG};
 
 pub use gate::Gate;
 pub use links::Links;
@@ -174,24 +177,15 @@ impl Size {
         shrinks && !(self == Size::Medium && content_type == GIF)
     }
 
-    /// The type of this size of a file, from the type of the whole. Never anything but the few types named here: what
-    /// else a row may say is served as bytes without a meaning.
+    /// The type of this size of a file, from the type of the whole: one that no browser runs, whatever a row may say.
     pub fn content_type(self, of_whole: &str) -> &'static str {
         if self != Size::Whole && of_whole == GIF {
             // One frame of it, which may have transparency.
             return PNG;
         }
-        let known = [JPEG, PNG, GIF, OGG, MP4].into_iter().find(|known| *known == of_whole);
-        known.unwrap_or(BYTES)
+        types::served(of_whole)
     }
 }
-
-const JPEG: &str = "image/jpeg";
-const PNG: &str = "image/png";
-const GIF: &str = "image/gif";
-const OGG: &str = "audio/ogg";
-const MP4: &str = "audio/mp4";
-const BYTES: &str = "application/octet-stream";
 
 /// One size of a file, ready to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

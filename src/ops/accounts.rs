@@ -13,7 +13,7 @@ use crate::model::{Actor, Gender, OwnProfile, PersonalKind, Preferences, Presenc
 use crate::protocol::commands::{AccountDelete, PasswordChange, PreferencesUpdate, ProfileGet, ProfileUpdate};
 use crate::protocol::replies::Done;
 use crate::sentence;
-use crate::store::accounts::{self, NewUser, ProfileChange, Seen};
+use crate::store::accounts::{self, NewUser, Place, ProfileChange, Seen};
 use crate::store::audience::Known;
 use crate::store::files as kept;
 use crate::store::{Conn, Purpose, ending, streams};
@@ -111,7 +111,7 @@ pub(super) async fn seen_by(
 ) -> Result<HashMap<UserId, Profile>> {
     let seen = accounts::seen(conn, reader, users).await?;
     let mut interests = accounts::interests_of(conn, users).await?;
-    let reader_cell = accounts::cell(conn, reader).await?;
+    let reader_cell = cell(accounts::place(conn, reader).await?);
     let mut pictures = kept::pictures(conn, users).await?;
     let acquainted = seen.iter().filter(|seen| seen.acquainted);
     let known = acquainted.map(|seen| Known { user: seen.id, status: seen.status, here_until: seen.here_until });
@@ -129,21 +129,22 @@ fn no_user() -> Error {
     Error::not_found("user")
 }
 
+fn cell(place: Place) -> Option<Cell> {
+    place.cell_lat.zip(place.cell_lon).map(|(lat, lon)| Cell { lat, lon })
+}
+
 /// A profile for a reader with this cell. Without a presence, it is not the reader's to know.
 fn render(
     app: &App,
     seen: Seen,
     interests: Vec<String>,
-    reader_cell: Option<(i64, i64)>,
+    reader_cell: Option<Cell>,
     presence: Option<Presence>,
 ) -> Profile {
     let today = day_of(app.now());
     let birth = seen.birth_date.as_deref().and_then(|text| parse_birth_date(text, today));
-    let cell = |(lat, lon)| Cell { lat, lon };
-    let distance_km = match (reader_cell, seen.cell_lat.zip(seen.cell_lon)) {
-        (Some(reader), Some(user)) => Some(band_km(cell(reader), cell(user))),
-        _ => None,
-    };
+    let user_cell = seen.cell_lat.zip(seen.cell_lon).map(|(lat, lon)| Cell { lat, lon });
+    let distance_km = reader_cell.zip(user_cell).map(|(reader, user)| band_km(reader, user));
     let last_seen = presence.filter(|_| seen.status != Status::Invisible).map(|_| seen.last_active_at);
     Profile {
         id: seen.id,
@@ -162,18 +163,42 @@ fn render(
     }
 }
 
+/// What a client of the older API says of its place, where either coordinate may come without the other: `None` leaves
+/// one as it is, `Some(None)` takes it away. In degrees.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Coordinates {
+    /// North of the equator.
+    pub latitude: Option<Option<f64>>,
+    /// East of Greenwich.
+    pub longitude: Option<Option<f64>>,
+}
+
 /// Changes what is named of the caller's profile.
 pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<OwnProfile> {
+    update_with(app, actor, input, Coordinates::default()).await
+}
+
+/// The same, with the place by its coordinates.
+///
+/// # Errors
+/// As [`update`]; a coordinate out of range as an invalid field.
+pub async fn update_with(
+    app: &App,
+    actor: Actor,
+    input: ProfileUpdate,
+    coordinates: Coordinates,
+) -> Result<OwnProfile> {
     let interests = match &input.interests {
         Some(names) => Some(clean_interests(names, app.config.interests_max)?),
         None => None,
     };
     let username = input.username.as_ref().map(Text::trimmed);
     let pictures = input.pictures.clone();
-    let change = clean_change(app, input)?;
+    let mut change = clean_change(app, input)?;
     let mut tx = app.store.begin(actor.user).await?;
     accounts::lock(&mut tx, &[actor.user]).await?;
-    let before = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
+    let before = (own(&mut tx, actor.user).await?, accounts::place(&mut tx, actor.user).await?);
+    change.place = coordinates.applied_to(before.1)?.or(change.place);
     // Who has a name that nobody could take today keeps it.
     if let Some(name) = username.filter(|name| *name != before.0.username) {
         let name = Username::new(&name)?.unreserved(&app.config.reserved_names.0)?;
@@ -188,7 +213,7 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
     if let Some(pictures) = &pictures {
         files::set_pictures(app, &mut tx, actor.user, pictures).await?;
     }
-    let after = (own(&mut tx, actor.user).await?, accounts::cell(&mut tx, actor.user).await?);
+    let after = (own(&mut tx, actor.user).await?, accounts::place(&mut tx, actor.user).await?);
     // A change that changes nothing takes no number.
     if before != after {
         let now = app.now();
@@ -197,6 +222,44 @@ pub async fn update(app: &App, actor: Actor, input: ProfileUpdate) -> Result<Own
         app.commit(tx, vec![Notice::Personal { user: actor.user, entry }]).await?;
     }
     Ok(after.0)
+}
+
+/// Units of a coordinate that is kept without the other one, in a degree.
+const MICRODEGREES: f64 = 1_000_000.0;
+
+/// Latitude and longitude of a place in degrees, as far as they are known: of a cell, those of its centre.
+fn coordinates(place: Place) -> (Option<f64>, Option<f64>) {
+    let degrees = |lone: Option<i64>| lone.map(|lone| lone as f64 / MICRODEGREES);
+    match cell(place).map(Cell::centre) {
+        Some((latitude, longitude)) => (Some(latitude), Some(longitude)),
+        None => (degrees(place.lone_latitude), degrees(place.lone_longitude)),
+    }
+}
+
+impl Coordinates {
+    /// The place after these were told; none where they say nothing.
+    fn applied_to(self, before: Place) -> Result<Option<Place>> {
+        if self.latitude.is_none() && self.longitude.is_none() {
+            return Ok(None);
+        }
+        let (latitude, longitude) = coordinates(before);
+        let (latitude, longitude) = (self.latitude.unwrap_or(latitude), self.longitude.unwrap_or(longitude));
+        for (field, degrees, most) in [("latitude", latitude, 90.0), ("longitude", longitude, 180.0)] {
+            if degrees.is_some_and(|degrees| degrees.abs() > most) {
+                return Err(Error::field(field, sentence!("no-place")));
+            }
+        }
+        let cell = latitude.zip(longitude).and_then(|(latitude, longitude)| Cell::of(latitude, longitude));
+        let lone = |degrees: Option<f64>| {
+            degrees.filter(|_| cell.is_none()).map(|degrees| (degrees * MICRODEGREES).round() as i64)
+        };
+        Ok(Some(Place {
+            cell_lat: cell.map(|cell| cell.lat),
+            cell_lon: cell.map(|cell| cell.lon),
+            lone_latitude: lone(latitude),
+            lone_longitude: lone(longitude),
+        }))
+    }
 }
 
 fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
@@ -213,13 +276,13 @@ fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
             Some(Text::without_nul(birth.to_string()))
         }
     };
-    let cell = match input.place {
+    let place = match input.place {
         None => None,
-        Some(None) => Some(None),
+        Some(None) => Some(Place::default()),
         Some(Some(place)) => {
             let cell = Cell::of(place.latitude, place.longitude);
             let cell = cell.ok_or_else(|| Error::field("place", sentence!("no-place")))?;
-            Some(Some((cell.lat, cell.lon)))
+            Some(Place { cell_lat: Some(cell.lat), cell_lon: Some(cell.lon), ..Place::default() })
         }
     };
     Ok(ProfileChange {
@@ -231,7 +294,7 @@ fn clean_change(app: &App, input: ProfileUpdate) -> Result<ProfileChange> {
         birth_date,
         gender: input.gender,
         location: line("location", input.location)?,
-        cell,
+        place,
     })
 }
 
@@ -241,10 +304,9 @@ pub async fn numbered_interests(app: &App, actor: Actor, user: UserId) -> Result
     accounts::numbered_interests(&mut app.store.read(actor.user).await?, user).await
 }
 
-/// The centre of the cell in which the caller said to be: latitude and longitude, in degrees.
-pub async fn place(app: &App, actor: Actor) -> Result<Option<(f64, f64)>> {
-    let cell = accounts::cell(&mut app.store.read(actor.user).await?, actor.user).await?;
-    Ok(cell.map(|(lat, lon)| Cell { lat, lon }.centre()))
+/// Latitude and longitude of the cell in which the caller said to be, in degrees, or the one of them that was told.
+pub async fn place(app: &App, actor: Actor) -> Result<(Option<f64>, Option<f64>)> {
+    Ok(coordinates(accounts::place(&mut app.store.read(actor.user).await?, actor.user).await?))
 }
 
 /// The names of users whom the caller meets in a conversation.

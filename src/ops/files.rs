@@ -19,6 +19,7 @@ use crate::limits::Place;
 use crate::media::links::Link;
 use crate::media::shelf::Kept;
 use crate::media::spool::{Bounds, Spool, Upload, too_heavy};
+use crate::media::types;
 use crate::media::{Kind, Size, Taken, Wanted};
 use crate::model::{Actor, Attachment, FileId, FileKind, Micros, Text, UserId};
 use crate::planted;
@@ -355,7 +356,8 @@ pub fn link(app: &App, reader: UserId, file: &Attachment) -> Result<FileLink> {
     let until = app.media.links.until(app.now());
     let base = app.config.base_url();
     let url = |size: Size| -> Result<String> {
-        let path = app.media.links.path(&Link { name: &file.id, size, reader, until })?;
+        let called = types::file_name(file.name.as_deref(), size.content_type(&file.content_type));
+        let path = app.media.links.path(&Link { name: &file.id, size, reader, until }, &called)?;
         Ok(format!("{base}{path}"))
     };
     let side = |side: Option<i64>| side.and_then(|side| u32::try_from(side).ok());

@@ -7,6 +7,7 @@ use crate::sentence;
 use std::collections::HashMap;
 
 use crate::app::App;
+use crate::config::Config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::limits::Hourly;
 use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
@@ -60,9 +61,13 @@ pub async fn like(app: &App, actor: Actor, input: LikeAdd) -> Result<Liked> {
         if pair.side(me).liked_at.is_some() {
             break pair;
         }
-        let Some(tx) = toll.pay(app, tx).await? else { continue };
+        let Some(mut tx) = toll.pay(app, tx).await? else { continue };
         let at = app.now();
+        let matched_before = pair.matched_at.is_some();
         let entries = add_like(&mut pair, me, other, at);
+        if pair.is_matched() && !matched_before {
+            pairs::number_match(&mut tx, &mut pair).await?;
+        }
         commit(app, tx, &pair, at, entries).await?;
         break pair;
     };
@@ -223,10 +228,11 @@ pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Vec<(Profile
     let now = app.now();
     let reader = candidates::person(&mut conn, actor.user).await?;
     let me = person(&reader, now);
-    let Some(narrowed) = narrow(app, &reader, &me, now) else { return Ok(Vec::new()) };
+    let narrowed = narrow(app, &reader, &me, now)?;
     let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await?;
     let others = found.iter().map(|row| Candidate { person: person(row, now), active_day: row.last_active_at / DAY });
-    let today = Today { day: now / DAY, minimum_age: app.config.minimum_age };
+    let Config { minimum_age, birth_date_required: age_required, .. } = app.config;
+    let today = Today { day: now / DAY, minimum_age, age_required };
     let days: HashMap<UserId, i64> = found.iter().map(|row| (row.id, row.last_active_at / DAY)).collect();
     let best: Vec<UserId> =
         rank(&me, others.collect(), today).into_iter().take(limit).map(|ranked| ranked.user).collect();
@@ -252,17 +258,27 @@ fn person(row: &PersonRow, now: Micros) -> Person {
     }
 }
 
-/// What columns can tell of whom a reader looks for; none if the reader can see nobody.
-fn narrow<'a>(app: &App, reader: &'a PersonRow, me: &Person, now: Micros) -> Option<Narrowed<'a>> {
-    let age = me.age.filter(|age| *age >= app.config.minimum_age)?;
+/// What columns can tell of whom a reader looks for.
+///
+/// # Errors
+/// Forbidden where the reader's age, or the lack of one, excludes everybody.
+fn narrow<'a>(app: &App, reader: &'a PersonRow, me: &Person, now: Micros) -> Result<Narrowed<'a>> {
+    let minimum_age = app.config.minimum_age;
+    let excluded = |why| Error { field: Some("birth_date".to_owned()), ..Error::forbidden(why) };
+    match me.age {
+        None if app.config.birth_date_required => return Err(excluded(sentence!("birth-date-needed"))),
+        Some(age) if age < minimum_age => return Err(excluded(sentence!("too-young", years = minimum_age))),
+        _ => {}
+    }
     let today = age::day_of(now);
     // One year more on either side than asked for: the engine counts birthdays, the columns need not.
     // Wishes beyond any age mean the same as the oldest age there is.
     let years_ago =
         |years: i64| format!("{:04}-{:02}-{:02}", i64::from(today.year()) - years, today.month(), today.day());
-    Some(Narrowed {
+    Ok(Narrowed {
         reader,
-        age,
+        age: me.age,
+        age_required: app.config.birth_date_required,
         born_from: years_ago(me.wants.age_max.clamp(0, AGES) + 2),
         born_to: years_ago(me.wants.age_min.max(app.config.minimum_age).min(AGES) - 1),
         spans: me.cell.and_then(|cell| reach::spans(cell, me.wants.distance_km)),

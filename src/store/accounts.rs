@@ -59,8 +59,21 @@ pub struct ProfileChange {
     pub gender: Option<Gender>,
     /// Name of the place.
     pub location: Option<Text>,
-    /// Row and place in the row of the place's cell, or none for no place.
-    pub cell: Option<Option<(i64, i64)>>,
+    /// Where they are.
+    pub place: Option<Place>,
+}
+
+/// Where a user says to be, as it is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+pub struct Place {
+    /// Row of the grid.
+    pub cell_lat: Option<i64>,
+    /// Place in the row.
+    pub cell_lon: Option<i64>,
+    /// A latitude without a longitude, in millionths of a degree. None where there is a cell.
+    pub lone_latitude: Option<i64>,
+    /// A longitude without a latitude, in millionths of a degree. None where there is a cell.
+    pub lone_longitude: Option<i64>,
 }
 
 /// A user as another one may see them, not yet rendered.
@@ -276,11 +289,11 @@ pub async fn live_among(conn: &mut Conn, users: &[UserId]) -> Result<HashSet<Use
     Ok(live.into_iter().collect())
 }
 
-/// The cell of a user's place: its row, and its place in the row.
-pub async fn cell(conn: &mut Conn, user: UserId) -> Result<Option<(i64, i64)>> {
-    const SQL: &str =
-        "SELECT cell_lat, cell_lon FROM users WHERE id = $1 AND cell_lat IS NOT NULL AND cell_lon IS NOT NULL";
-    Ok(on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?)
+/// Where a user says to be.
+pub async fn place(conn: &mut Conn, user: UserId) -> Result<Place> {
+    const SQL: &str = "SELECT cell_lat, cell_lon, lone_latitude, lone_longitude FROM users WHERE id = $1";
+    let place: Option<Place> = on!(conn, c => sqlx::query_as(SQL).bind(user).fetch_optional(c))?;
+    Ok(place.unwrap_or_default())
 }
 
 /// What a user is interested in, sorted.
@@ -332,7 +345,10 @@ pub async fn update(tx: &mut Conn, user: UserId, change: &ProfileChange) -> Resu
         birth_date = NULLIF(COALESCE($6, birth_date), ''), gender = COALESCE($7, gender), \
         location = COALESCE($8, location), phone = COALESCE($9, phone), \
         cell_lat = CASE WHEN $10 = 1 THEN $11 ELSE cell_lat END, \
-        cell_lon = CASE WHEN $10 = 1 THEN $12 ELSE cell_lon END WHERE id = $1";
+        cell_lon = CASE WHEN $10 = 1 THEN $12 ELSE cell_lon END, \
+        lone_latitude = CASE WHEN $10 = 1 THEN $13 ELSE lone_latitude END, \
+        lone_longitude = CASE WHEN $10 = 1 THEN $14 ELSE lone_longitude END WHERE id = $1";
+    let place = change.place.unwrap_or_default();
     run!(
         tx,
         sqlx::query(SQL)
@@ -345,9 +361,11 @@ pub async fn update(tx: &mut Conn, user: UserId, change: &ProfileChange) -> Resu
             .bind(change.gender)
             .bind(&change.location)
             .bind(&change.phone)
-            .bind(i64::from(change.cell.is_some()))
-            .bind(change.cell.flatten().map(|(lat, _)| lat))
-            .bind(change.cell.flatten().map(|(_, lon)| lon))
+            .bind(i64::from(change.place.is_some()))
+            .bind(place.cell_lat)
+            .bind(place.cell_lon)
+            .bind(place.lone_latitude)
+            .bind(place.lone_longitude)
     )?;
     Ok(())
 }

@@ -41,8 +41,10 @@ pub async fn person(conn: &mut Conn, user: UserId) -> Result<PersonRow> {
 pub struct Narrowed<'a> {
     /// The reader.
     pub reader: &'a PersonRow,
-    /// The reader's age.
-    pub age: i64,
+    /// The reader's age in years, where it is known.
+    pub age: Option<i64>,
+    /// Whether users without a birth date are left out.
+    pub age_required: bool,
     /// Nobody born before is looked for.
     pub born_from: String,
     /// Nobody born after is looked for.
@@ -65,7 +67,8 @@ macro_rules! candidates {
             " AND p.matched_at IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_liked_at ELSE p.high_liked_at END IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_passed_at ELSE p.high_passed_at END IS NULL ",
-            "AND u.age_min <= $2 AND u.age_max >= $2 AND u.birth_date BETWEEN $3 AND $4 ",
+            "AND ($2 IS NULL OR (u.age_min <= $2 AND u.age_max >= $2)) ",
+            "AND (u.birth_date BETWEEN $3 AND $4 OR (u.birth_date IS NULL AND $9 = 0)) ",
             "AND ($5 IS NULL OR ',' || u.seeks || ',' LIKE '%,' || $5 || ',%') ",
             "AND (u.gender IS NULL OR ',' || $6 || ',' LIKE '%,' || u.gender || ',%') ",
             $where
@@ -91,12 +94,12 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
     );
     const NEAR: [&str; 2] = [
         candidates!(
-            "FROM (SELECT x.* FROM json_each($9) j CROSS JOIN users x ON x.cell_lat = j.value ->> 0 \
+            "FROM (SELECT x.* FROM json_each($10) j CROSS JOIN users x ON x.cell_lat = j.value ->> 0 \
                 AND x.cell_lon BETWEEN j.value ->> 1 AND j.value ->> 2 LIMIT $8) u",
             "ORDER BY u.last_active_at DESC LIMIT $7"
         ),
         candidates!(
-            "FROM (SELECT x.* FROM json_array_elements($9::JSON) AS j (value) CROSS JOIN LATERAL \
+            "FROM (SELECT x.* FROM json_array_elements($10::JSON) AS j (value) CROSS JOIN LATERAL \
                 (SELECT * FROM users y WHERE y.cell_lat = (j.value ->> 0)::BIGINT \
                     AND y.cell_lon BETWEEN (j.value ->> 1)::BIGINT AND (j.value ->> 2)::BIGINT OFFSET 0) x LIMIT $8) u",
             "ORDER BY u.last_active_at DESC LIMIT $7"
@@ -114,6 +117,7 @@ pub async fn candidates(conn: &mut Conn, narrowed: &Narrowed<'_>, limit: usize) 
                 .bind(&reader.wanted.seeks)
                 .bind(limit as i64)
                 .bind(limit as i64 * LOOKED_AT)
+                .bind(i64::from(narrowed.age_required))
         };
     }
     let Some(spans) = &narrowed.spans else {

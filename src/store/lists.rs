@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::conversations::ListPosition;
 use super::messages::{self, MessageRow, last_of_each, messages_for_reader};
 use super::pairs::{MatchRow, matches_of};
-use super::visible::is_readable;
+use super::visible::{is_readable, is_there};
 use super::{Conn, json_list, on};
 use crate::error::Result;
 use crate::model::{ConversationId, Message, MessageId, UserId};
@@ -18,7 +18,9 @@ macro_rules! listed {
             $columns,
             " FROM members m JOIN conversations c ON c.id = m.conversation_id ",
             "WHERE m.user_id = $1 AND (m.hidden_seq < 0 OR EXISTS ",
-            "(SELECT 1 FROM messages x WHERE x.conversation_id = c.id AND x.seq > m.hidden_seq)) ",
+            "(SELECT 1 FROM messages x WHERE x.conversation_id = c.id AND x.seq > m.hidden_seq)) AND ",
+            is_there!(),
+            " ",
             $tail
         )
     };
@@ -44,10 +46,15 @@ pub async fn is_listed(conn: &mut Conn, user: UserId, conversation: Conversation
     Ok(found > 0)
 }
 
-/// The messages of conversation `$2` that the reader can read.
+/// The messages of conversation `$2` that the reader can read, where the conversation is there for the reader.
 macro_rules! texts {
     ($tail:literal) => {
-        messages_for_reader!("WHERE m.conversation_id = $2 AND ", is_readable!(), " ", $tail)
+        concat!(
+            messages_for_reader!("WHERE m.conversation_id = $2 AND ", is_readable!(), " AND "),
+            is_there!(),
+            " ",
+            $tail
+        )
     };
 }
 

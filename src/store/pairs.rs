@@ -31,7 +31,7 @@ pub struct Side {
 /// The row of two users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair {
-    /// The id of their match, if they ever have one.
+    /// The id of the row; from their first match on, that of the match ([`number_match`]).
     pub id: MatchId,
     low: UserId,
     high: UserId,
@@ -195,6 +195,18 @@ pub async fn save(tx: &mut Conn, pair: &Pair) -> Result<()> {
             .bind(low.told_at)
             .bind(high.told_at)
     )?;
+    Ok(())
+}
+
+/// Gives the row of a locked pair the next id, so that ids of matches rise in the order in which they are made: the row
+/// itself may be much older, as it comes with the first like.
+pub async fn number_match(tx: &mut Conn, pair: &mut Pair) -> Result<()> {
+    const SQL: [&str; 2] = [
+        "UPDATE pairs SET id = (SELECT max(id) + 1 FROM pairs) WHERE id = $1 RETURNING id",
+        "UPDATE pairs SET id = DEFAULT WHERE id = $1 RETURNING id",
+    ];
+    let sql = tx.sql(SQL);
+    pair.id = on!(tx, c => sqlx::query_scalar(sql).bind(pair.id).fetch_one(c))?;
     Ok(())
 }
 

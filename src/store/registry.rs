@@ -84,6 +84,8 @@ pub const TABLES: &[Table] = &[
             ("here_until", Emptied("0")),
             // Tokens of the Django service make no new session from here on.
             ("foreign_ended_at", Emptied("$2")),
+            ("lone_latitude", NULL),
+            ("lone_longitude", NULL),
         ],
     },
     Table { name: "interests", copied: true, rows: Rows::ByHand, columns: &[("user_id", Deleted), ("name", Deleted)] },
@@ -108,6 +110,7 @@ pub const TABLES: &[Table] = &[
             ("rotated_by", NULL),
             ("foreign_jti", NULL),
             ("origin", NULL),
+            ("refresh_used_at", Kept),
         ],
     },
     Table {

@@ -148,7 +148,20 @@ macro_rules! is_readable {
     };
 }
 
+/// Whether the conversation `c` is there for clients of the older API: a direct one is not once the other account is
+/// deleted or blocks the reader.
+macro_rules! is_there {
+    () => {
+        concat!(
+            "(c.kind <> 'direct' OR EXISTS (SELECT 1 FROM users ou LEFT JOIN pairs op ON op.low = c.low AND op.high = c.high ",
+            "WHERE ou.id = CASE WHEN c.low = $1 THEN c.high ELSE c.low END AND ou.deleted_at IS NULL AND NOT ",
+            crate::store::visible::is_blocked!("op", "$1"),
+            "))"
+        )
+    };
+}
+
 pub(super) use {
-    author_gone, author_hidden, blocks, is_blocked, is_mine, is_pair, is_readable, is_shown, no_block, pair_of,
-    with_author,
+    author_gone, author_hidden, blocks, is_blocked, is_mine, is_pair, is_readable, is_shown, is_there, no_block,
+    pair_of, with_author,
 };

@@ -106,6 +106,8 @@ async fn rule_a_block_looks_like_a_deletion() {
     let mut socket = Client::connect(&server, dora.account.clone()).await;
     socket.say("account.delete", json!({ "password": PASSWORD })).await;
     socket.expect_close().await;
+    let born = json!({ "date_of_birth": "1990-01-01" });
+    assert_eq!(bob.patch("/api/v1/auth/profile/", born).await.status, 200);
     for list in ["/api/v1/matches/", "/api/v1/matching/potential-matches/"] {
         assert_eq!(bob.get(list).await.json, json!([]), "{list}");
     }

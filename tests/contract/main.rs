@@ -17,6 +17,7 @@ mod messages;
 mod other_errors;
 mod paging;
 mod profile;
+mod reported;
 mod rules;
 mod schema;
 mod shape;

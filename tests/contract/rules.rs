@@ -129,9 +129,9 @@ async fn rule_potential_matches() {
     let young = json!({ "min_age": 18, "max_age": 20 });
     assert_eq!(bob.put("/api/v1/matching/preferences/", young).await.status, 200);
     assert_eq!((met(&ann).await, met(&bob).await), (vec![cleo.id], vec![]));
-    // Who told no gender meets those who take all.
+    // A gender that is not told excludes nobody, whatever they seek.
     assert_eq!(cleo.put("/api/v1/matching/preferences/", json!({ "gender_preference": "F" })).await.status, 200);
-    assert_eq!((met(&ann).await, met(&cleo).await), (vec![], vec![]));
+    assert_eq!((met(&ann).await, met(&cleo).await), (vec![cleo.id], vec![ann.id]));
 }
 
 #[tokio::test]

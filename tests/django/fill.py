@@ -69,7 +69,7 @@ known = [
          date_of_birth=date(1990, 2, 3), phone_number="+33 1 23", location="Paris", latitude=48.8566, longitude=2.3522,
          profile_picture="profile_pictures/ann.jpg", date_joined=START, last_activity=START + timedelta(days=100)),
     user("bob", email="Ann@Example.org", latitude=51.5, longitude=0.0),
-    user("eve", latitude=95.0, longitude=10.0),
+    user("eve", latitude=95.0, longitude=10.0, date_of_birth=date(2999, 1, 1)),
     user("off", is_active=False),
     user("unusable", hashers.make_password(None)),
     user("empty", ""),

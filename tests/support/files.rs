@@ -159,3 +159,17 @@ pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
     encoder.write_image(&picture, width, height, ExtendedColorType::Rgb8).expect("encoded");
     bytes
 }
+
+/// Films and sounds that are no voice notes, as far as their beginnings say: name, bytes, media type.
+pub fn films_and_sounds() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let with = |head: &[u8]| [head, &[0; 600]].concat();
+    vec![
+        ("film.mp4", with(b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2"), "video/mp4"),
+        ("film.mov", with(b"\0\0\0\x14ftypqt  \0\0\0\0qt  "), "video/quicktime"),
+        ("film.webm", with(b"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm"), "video/webm"),
+        ("song.mp3", with(b"ID3\x04\0\0\0\0\0\0"), "audio/mpeg"),
+        ("song.wav", with(b"RIFF\x24\0\0\0WAVEfmt "), "audio/wav"),
+        ("song.flac", with(b"fLaC\0\0\0\x22"), "audio/flac"),
+        ("song.ogg", with(b"OggS\0\x02\0\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\x01\x1e\x01vorbis"), "audio/ogg"),
+    ]
+}

@@ -35,7 +35,7 @@ pub(super) const REGISTER: &[Field] = &[
     Field::blank("first_name", NAME_MAX),
     Field::blank("last_name", NAME_MAX),
 ];
-pub(super) const LOGOUT: &[Field] = &[Field::blank("refresh", ANY)];
+pub(super) const LOGOUT: &[Field] = &[Field::blank("refresh", ANY).nullable()];
 pub(super) const CHANGE_PASSWORD: &[Field] = &[
     Field::password("old_password").required(),
     Field::password("new_password").required(),

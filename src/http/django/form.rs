@@ -2,6 +2,7 @@
 //! once, in the order of the fields.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
@@ -449,18 +450,19 @@ fn boolean(value: &Value) -> Option<bool> {
     }
 }
 
+/// `YYYY-MM-DD`; month and day may lack their leading zero, as Django's parser allows.
 fn date(value: &Value) -> Option<String> {
     let Value::String(text) = value else { return None };
     let parts: Vec<&str> = text.split('-').collect();
-    let digits = |part: &str| part.bytes().all(|digit| digit.is_ascii_digit());
-    match parts[..] {
-        [year, month, day]
-            if (year.len(), month.len(), day.len()) == (4, 2, 2) && parts.iter().all(|part| digits(part)) =>
-        {
-            text.parse::<jiff::civil::Date>().ok().map(|date| date.to_string())
-        }
-        _ => None,
+    let [year, month, day] = parts[..] else { return None };
+    let has_digits = |part: &str, count: RangeInclusive<usize>| {
+        count.contains(&part.len()) && part.bytes().all(|digit| digit.is_ascii_digit())
+    };
+    if !has_digits(year, 4..=4) || !has_digits(month, 1..=2) || !has_digits(day, 1..=2) {
+        return None;
     }
+    let date = jiff::civil::Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+    date.ok().map(|date| date.to_string())
 }
 
 #[cfg(test)]

@@ -162,6 +162,8 @@ endpoints! {
     "/api/schema/" "Schema" Open { GET schema::get => 200 schema::OpenApi }
 }
 
+/// The version of the API from which on lists come in pages for those who ask for one.
+const PAGED_VERSION: u32 = 2;
 /// The paths at and below which a suffix `.json` is understood.
 const SUFFIXED: [&str; 2] = ["/api/v1/conversations", "/api/v1/matches"];
 
@@ -179,6 +181,8 @@ struct Call {
     ids: Vec<i64>,
     path: String,
     query: Vec<(String, String)>,
+    /// Whether the client's questions for pages of lists count.
+    paged: bool,
     body: Arc<Body>,
 }
 
@@ -295,8 +299,10 @@ where
             Body::take(sender, &parts.headers, verb.takes, parts.body).await?
         }
     };
+    let paged = app.config.older_api_pages || negotiation::version(&parts.headers) >= PAGED_VERSION;
     let (client, path, query) = (parts.client, parts.path, body::pairs(parts.query.as_bytes()));
-    work(verb, Call { app, client, shown, language, takes: verb.takes, ids, path, query, body: Arc::new(body) }).await
+    let (takes, body) = (verb.takes, Arc::new(body));
+    work(verb, Call { app, client, shown, language, takes, ids, path, query, paged, body }).await
 }
 
 /// Does what was asked. What another transaction overtook is done again as a whole, as for the WebSocket.

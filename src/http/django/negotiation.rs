@@ -51,6 +51,15 @@ pub(super) fn rendering(headers: &HeaderMap, query: &[(String, String)]) -> Resu
     first.map(|(_, rendering)| *rendering).ok_or_else(not_acceptable)
 }
 
+/// The version of the API that a client asks for, as Django REST framework's `AcceptHeaderVersioning` has it:
+/// `Accept: application/json; version=2`. 1 where it names none.
+pub(super) fn version(headers: &HeaderMap) -> u32 {
+    let told = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let parameters = told.flat_map(|header| header.split([',', ';'])).filter_map(|parameter| parameter.split_once('='));
+    let mut versions = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("version"));
+    versions.find_map(|(_, value)| value.trim().trim_matches('"').parse().ok()).unwrap_or(1)
+}
+
 impl Rendering {
     /// Writes an answer out.
     pub(super) async fn apply(self, name: &str, response: Response) -> Response {

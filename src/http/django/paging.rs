@@ -1,4 +1,5 @@
-//! Lists: whole by default, up to a limit; in pages for clients that ask for them.
+//! Lists: whole, up to a limit; in pages for clients that ask for version 2 of the API, or where the operator's setting
+//! says that all clients mean it. Clients of version 1 may send `?page` or `?limit`, which the older server ignored.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -60,9 +61,10 @@ pub(super) struct Envelope<T> {
 impl Slice {
     /// What a request asks of a list of so many items.
     pub(super) fn of(call: &Call, total: i64, newest: Newest) -> Result<Slice, Refusal> {
-        let number = |name: &str| call.asked(name).and_then(|text| text.trim().parse::<i64>().ok());
+        let asked = |name: &str| call.asked(name).filter(|_| call.paged);
+        let number = |name: &str| asked(name).and_then(|text| text.trim().parse::<i64>().ok());
         let sized = number("page_size").filter(|size| *size > 0).map(|size| size.min(LIST_MAX));
-        let wanted = match (call.asked("page"), call.asked("limit")) {
+        let wanted = match (asked("page"), asked("limit")) {
             (Some(page), _) => {
                 let size = sized.unwrap_or(PAGE_SIZE);
                 Wanted::Page { number: page_number(page, size, total)?, size }

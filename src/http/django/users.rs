@@ -10,9 +10,9 @@ use super::shapes::{UserFull, UserPlaced};
 use crate::error::Error;
 use crate::media::Wanted;
 use crate::model::{Actor, Text, UserId};
-use crate::ops::accounts::{self, INTEREST_MAX, PHONE_MAX};
+use crate::ops::accounts::{self, Coordinates, INTEREST_MAX, PHONE_MAX};
 use crate::ops::presence;
-use crate::protocol::commands::{Place, ProfileGet, ProfileUpdate};
+use crate::protocol::commands::{ProfileGet, ProfileUpdate};
 use crate::sentence;
 
 /// Longest name of a place, in characters.
@@ -50,7 +50,7 @@ pub(super) async fn update(call: Call) -> Answer {
     let actor = call.actor()?;
     let mut form = call.form();
     form.check()?;
-    let place = placed(&call, actor, &form).await?;
+    let coordinates = coordinates(&form)?;
     let birth_date = if form.is_null("date_of_birth") { Some(Text::default()) } else { form.text("date_of_birth") };
     let change = ProfileUpdate {
         username: form.text("username"),
@@ -62,13 +62,13 @@ pub(super) async fn update(call: Call) -> Answer {
         birth_date,
         gender: None,
         location: form.text("location"),
-        place,
+        place: None,
         interests: form.texts("interests"),
         pictures: pictures(&call, actor, &form).await?,
     };
-    accounts::update(&call.app, actor, change).await.map_err(in_their_words)?;
+    accounts::update_with(&call.app, actor, change, coordinates).await.map_err(in_their_words)?;
     let user = full(&call, actor).await?;
-    let (latitude, longitude) = accounts::place(&call.app, actor).await?.unzip();
+    let (latitude, longitude) = accounts::place(&call.app, actor).await?;
     Ok(json(StatusCode::OK, &UserPlaced { user, latitude, longitude }))
 }
 
@@ -83,23 +83,19 @@ async fn pictures(call: &Call, actor: Actor, form: &Form) -> Result<Option<Vec<T
     Ok(Some(std::iter::once(picture).chain(before).collect()))
 }
 
-/// Where the caller says to be. Who names one coordinate keeps the other; without both there is no place.
-async fn placed(call: &Call, actor: Actor, form: &Form) -> Result<Option<Option<Place>>, Refusal> {
-    let named = |name: &str| form.number(name).is_some() || form.is_null(name);
-    if !named("latitude") && !named("longitude") {
-        return Ok(None);
-    }
-    let (latitude, longitude) = accounts::place(&call.app, actor).await?.unzip();
-    let told = |name: &str, before: Option<f64>| if named(name) { form.number(name) } else { before };
-    let place = told("latitude", latitude).zip(told("longitude", longitude));
-    let place = place.map(|(latitude, longitude)| Place { latitude, longitude });
+/// Where the caller says to be. Whoever names one coordinate keeps the other.
+fn coordinates(form: &Form) -> Result<Coordinates, Refusal> {
     let mut errors = FieldErrors::default();
     for (name, most) in [("latitude", 90.0), ("longitude", 180.0)] {
         if form.number(name).is_some_and(|degrees| degrees.abs() > most) {
             errors.add(name, sentence!("no-place"));
         }
     }
-    if errors.is_empty() { Ok(Some(place)) } else { Err(errors.into()) }
+    if !errors.is_empty() {
+        return Err(errors.into());
+    }
+    let told = |name: &str| if form.is_null(name) { Some(None) } else { form.number(name).map(Some) };
+    Ok(Coordinates { latitude: told("latitude"), longitude: told("longitude") })
 }
 
 /// The refusal of the operation, under the names that the fields have here.
@@ -107,7 +103,6 @@ fn in_their_words(error: Error) -> Refusal {
     let field = error.field.as_deref().map(|field| match field {
         "birth_date" => "date_of_birth",
         "phone" => "phone_number",
-        "place" => "latitude",
         other => other,
     });
     let item = field.and_then(|field| field.strip_prefix("interests[")?.strip_suffix(']')?.parse().ok());

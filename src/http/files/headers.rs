@@ -5,7 +5,8 @@ use std::ops::Range;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use warp::http::header::{HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE};
 
-use crate::model::{Attachment, FileKind};
+use crate::media::types;
+use crate::model::Attachment;
 
 /// What is escaped in a name: all but letters, digits and three signs that stand for themselves everywhere.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
@@ -16,22 +17,10 @@ pub(super) fn asked_in(query: &str, name: &str) -> Option<String> {
     pairs.filter(|(given, _)| given == name).last().map(|(_, value)| value.into_owned())
 }
 
-/// What a client is to do with a file, and what to call it. Pictures and voice notes are shown, under the ending of
-/// what they are; all else is only saved.
+/// What a client is to do with a file, and what to call it: pictures, sound and video are shown, all else is saved.
 pub(super) fn disposition(file: &Attachment, content_type: &str) -> String {
-    let (way, usual, ending) = match (file.kind, content_type) {
-        (FileKind::Image, "image/jpeg") => ("inline", "picture", Some("jpg")),
-        (FileKind::Image, "image/png") => ("inline", "picture", Some("png")),
-        (FileKind::Image, "image/gif") => ("inline", "picture", Some("gif")),
-        (FileKind::Voice, "audio/ogg") => ("inline", "voice", Some("ogg")),
-        (FileKind::Voice, "audio/mp4") => ("inline", "voice", Some("m4a")),
-        _ => ("attachment", "file", None),
-    };
-    let name = file.name.as_deref().unwrap_or(usual);
-    let name = match ending {
-        Some(ending) => format!("{}.{ending}", name.rsplit_once('.').map_or(name, |(stem, _)| stem)),
-        None => name.to_owned(),
-    };
+    let way = if types::is_shown(content_type) { "inline" } else { "attachment" };
+    let name = types::file_name(file.name.as_deref(), content_type);
     let plain: String = name
         .chars()
         .map(|char| if char.is_ascii_alphanumeric() || " -_.()".contains(char) { char } else { '_' })
@@ -90,6 +79,7 @@ pub(super) fn asked((from, to): Wish, length: u64) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FileKind;
 
     fn told(name: warp::http::header::HeaderName, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(name, value.parse().expect("a header"))])
@@ -138,6 +128,6 @@ mod tests {
         file.kind = FileKind::Image;
         assert!(disposition(&file, "image/jpeg").ends_with(".jpg"), "what it is decides over what it is called");
         (file.kind, file.name) = (FileKind::Voice, None);
-        assert!(disposition(&file, "audio/ogg").starts_with("inline; filename=\"voice.ogg\""));
+        assert!(disposition(&file, "audio/ogg").starts_with("inline; filename=\"audio.ogg\""));
     }
 }

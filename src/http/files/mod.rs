@@ -50,15 +50,17 @@ where
     let path = parts.path.clone();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let (allowed, answered) = match (segments.as_slice(), &parts.method) {
-        (["media", "uploads", _], &Method::OPTIONS) | (["media", _, _], &Method::OPTIONS) => return preflight(),
+        (["media", "uploads", _], &Method::OPTIONS) | (["media", _, _] | ["media", _, _, _], &Method::OPTIONS) => {
+            return preflight();
+        }
         (["media", "uploads", key], &Method::PUT) => {
             ("PUT, OPTIONS", upload(&app, disposition::decoded(key), parts).await)
         }
         (["media", "uploads", _], _) => ("PUT, OPTIONS", Ok(not_allowed())),
-        (["media", name, size], &Method::GET | &Method::HEAD) => {
+        (["media", name, size] | ["media", name, size, _], &Method::GET | &Method::HEAD) => {
             ("GET, HEAD, OPTIONS", fetch(&app, name, size, &parts.method, &parts.query, &parts.headers).await)
         }
-        (["media", _, _], _) => ("GET, HEAD, OPTIONS", Ok(not_allowed())),
+        (["media", _, _] | ["media", _, _, _], _) => ("GET, HEAD, OPTIONS", Ok(not_allowed())),
         _ => return no_such_path(),
     };
     let mut response = answered.unwrap_or_else(|error| refused(&error, language));

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use duet::store::registry::{Fate, Rows, TABLES, Table};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Files whose statements are not for a server with users, and why.
@@ -35,12 +36,40 @@ pub(crate) fn all() -> Vec<Statement> {
     for (file, tokens) in files.iter().filter(|(file, _)| LEFT_OUT.iter().all(|(left_out, _)| file != left_out)) {
         let mut texts = Vec::new();
         macros.scan(file, tokens, &mut texts);
-        found
-            .extend(texts.into_iter().filter(|sql| is_statement(sql)).map(|sql| Statement { file: file.clone(), sql }));
+        let texts = texts.iter().filter(|sql| is_statement(sql)).flat_map(|sql| of_each_table(sql));
+        found.extend(texts.map(|sql| Statement { file: file.clone(), sql }));
     }
     found.sort();
     found.dedup();
     found
+}
+
+/// A statement that the end of an account makes for each table of the registry; any other as it is.
+fn of_each_table(sql: &str) -> Vec<String> {
+    if !sql.contains("{table}") {
+        let of = |table: &&Table| sql.contains(&format!("UPDATE {} SET {{}}", table.name));
+        return vec![TABLES.iter().find(of).map_or(sql.to_owned(), |table| sql.replace("{}", &emptied(table)))];
+    }
+    let made = TABLES.iter().filter_map(|table| {
+        let (owner, key) = match table.rows {
+            Rows::Deleted { owner, key } => (owner, Some(key)),
+            Rows::Emptied(owner) => (owner, None),
+            Rows::ByHand | Rows::Nobodys => return None,
+        };
+        let fits = sql.contains("{key}") == key.is_some();
+        let sql = sql.replace("{table}", table.name).replace("{owner}", owner).replace("{}", &emptied(table));
+        fits.then(|| sql.replace("{key}", key.unwrap_or_default()))
+    });
+    made.collect()
+}
+
+/// How a row of a table is emptied.
+fn emptied(table: &Table) -> String {
+    let set = table.columns.iter().filter_map(|(column, fate)| match fate {
+        Fate::Emptied(value) => Some(format!("{column} = {value}")),
+        Fate::Kept | Fate::Deleted => None,
+    });
+    set.collect::<Vec<_>>().join(", ")
 }
 
 fn is_statement(text: &str) -> bool {

@@ -113,6 +113,7 @@ async fn n03_one_socket_with_its_commands_in_flight_holds_up_nobody() {
     let server = Server::start(&[("database-lost-ms", "3000")]).await;
     let (mut eve, mut bob) = (server.user("eve").await, server.user("bob").await);
     let (mut ann, mut cid) = (server.user("ann").await, server.user("cid").await);
+    eve.command("profile.update", json!({ "birth_date": "1990-01-01" })).await;
     let archive = crowded_group(&server, &mut eve, bob.user).await;
     let ours = ann.command("conversation.open", json!({ "user": cid.user })).await["id"].as_i64().expect("an id");
     let asked: [(&'static str, Value); 8] = [

@@ -453,8 +453,9 @@ async fn members(
 
 /// The latest message of each conversation that the reader may see.
 async fn last_messages(conn: &mut Conn, reader: UserId, ids: &str) -> Result<HashMap<ConversationId, Message>> {
-    const SQL: &str = last_of_each!(is_shown!());
-    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(ids).fetch_all(c))?;
+    const SQL: [&str; 2] = last_of_each!(is_shown!());
+    let sql = conn.sql(SQL);
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql).bind(reader).bind(ids).fetch_all(c))?;
     let messages = messages::render(conn, reader, rows).await?;
     Ok(messages.into_iter().map(|message| (message.conversation, message)).collect())
 }

@@ -84,9 +84,10 @@ pub async fn last_texts(
     reader: UserId,
     conversations: &[ConversationId],
 ) -> Result<HashMap<ConversationId, Message>> {
-    const SQL: &str = last_of_each!(is_readable!());
+    const SQL: [&str; 2] = last_of_each!(is_readable!());
+    let sql = conn.sql(SQL);
     let ids = json_list(conversations);
-    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(SQL).bind(reader).bind(&ids).fetch_all(c))?;
+    let rows: Vec<MessageRow> = on!(conn, c => sqlx::query_as(sql).bind(reader).bind(&ids).fetch_all(c))?;
     let messages = messages::render(conn, reader, rows).await?;
     Ok(messages.into_iter().map(|message| (message.conversation, message)).collect())
 }

@@ -31,23 +31,37 @@ macro_rules! messages_for_reader {
     };
 }
 
+/// Those of them whose ids a subquery answers, for SQLite and for Postgres. Postgres gets a list: it could join a subquery
+/// from the wrong end, through all messages of the reader.
+macro_rules! messages_named {
+    ($ids:expr, $rest:expr) => {
+        [
+            $crate::store::messages::messages_for_reader!("WHERE m.id IN (", $ids, ")", $rest),
+            $crate::store::messages::messages_for_reader!("WHERE m.id = ANY (ARRAY(", $ids, "))", $rest),
+        ]
+    };
+}
+
 /// In each of the conversations `$2`, the latest message of which something holds for the reader, if it is among the
 /// last thousand.
 macro_rules! last_of_each {
     ($holds:expr) => {
-        $crate::store::messages::messages_for_reader!(
-            "WHERE m.id IN (SELECT (SELECT m.id FROM (SELECT x.* FROM messages x \
-                WHERE x.conversation_id = me.conversation_id AND x.seq > me.joined_seq ORDER BY x.seq DESC LIMIT 1000) m ",
-            $crate::store::visible::with_author!(),
-            " WHERE ",
-            $holds,
-            " ORDER BY m.seq DESC LIMIT 1) FROM json_each($2) j \
-                JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
-                JOIN conversations c ON c.id = me.conversation_id)"
+        $crate::store::messages::messages_named!(
+            concat!(
+                "SELECT (SELECT m.id FROM (SELECT x.* FROM messages x WHERE x.conversation_id = me.conversation_id \
+                    AND x.seq > me.joined_seq ORDER BY x.seq DESC LIMIT 1000) m ",
+                $crate::store::visible::with_author!(),
+                " WHERE ",
+                $holds,
+                " ORDER BY m.seq DESC LIMIT 1) FROM json_each($2) j \
+                    JOIN members me ON me.conversation_id = j.value AND me.user_id = $1 \
+                    JOIN conversations c ON c.id = me.conversation_id"
+            ),
+            ""
         )
     };
 }
-pub(super) use {last_of_each, messages_for_reader};
+pub(super) use {last_of_each, messages_for_reader, messages_named};
 
 #[derive(Debug, FromRow)]
 pub(super) struct MessageRow {

@@ -1,6 +1,6 @@
 //! Full-text search within what a reader may see.
 
-use super::messages::{MessageRow, messages_for_reader, render};
+use super::messages::{MessageRow, messages_named, render};
 use super::visible::is_readable;
 use super::{Conn, json_list, on, run};
 use crate::error::Result;
@@ -69,11 +69,8 @@ pub async fn find(
     (scanned, limit): (usize, usize),
 ) -> Result<Page> {
     const LAST: &str = "SELECT coalesce(max(id), 0) FROM messages";
-    const SHOWN: &str = messages_for_reader!(
-        "WHERE m.id IN (SELECT j.value FROM json_each($2) j) AND ",
-        is_readable!(),
-        " ORDER BY m.id DESC"
-    );
+    const SHOWN: [&str; 2] =
+        messages_named!("SELECT j.value FROM json_each($2) j", concat!(" AND ", is_readable!(), " ORDER BY m.id DESC"));
     let none = Page { messages: Vec::new(), next: None };
     let last: i64 = on!(conn, c => sqlx::query_scalar(LAST).fetch_one(c))?;
     let before = before.map_or(i64::MAX, |id| id.0).min(last.saturating_add(1));
@@ -87,8 +84,9 @@ pub async fn find(
         Some(last) if found.len() == limit => Some(*last),
         _ => (window.above > 0).then_some(MessageId(window.above + 1)),
     };
+    let shown = conn.sql(SHOWN);
     let rows: Vec<MessageRow> =
-        on!(conn, c => sqlx::query_as(SHOWN).bind(reader).bind(json_list(&found)).fetch_all(c))?;
+        on!(conn, c => sqlx::query_as(shown).bind(reader).bind(json_list(&found)).fetch_all(c))?;
     Ok(Page { messages: render(conn, reader, rows).await?, next })
 }
 

@@ -21,6 +21,25 @@ pub(crate) struct Statement {
     pub(crate) file: String,
     /// As the database gets it.
     pub(crate) sql: String,
+    /// Which database it is for, where there are two of it.
+    pub(crate) only: Option<Database>,
+}
+
+/// Of two statements in a list the first is for SQLite and the second for Postgres.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// A text, and which database it is for.
+type Found = (String, Option<Database>);
+
+fn tagged(texts: Vec<String>) -> Vec<Found> {
+    match <[String; 2]>::try_from(texts) {
+        Ok([first, second]) => vec![(first, Some(Database::Sqlite)), (second, Some(Database::Postgres))],
+        Err(texts) => texts.into_iter().map(|text| (text, None)).collect(),
+    }
 }
 
 /// All statements of the store, for either database.
@@ -36,8 +55,9 @@ pub(crate) fn all() -> Vec<Statement> {
     for (file, tokens) in files.iter().filter(|(file, _)| LEFT_OUT.iter().all(|(left_out, _)| file != left_out)) {
         let mut texts = Vec::new();
         macros.scan(file, tokens, &mut texts);
-        let texts = texts.iter().filter(|sql| is_statement(sql)).flat_map(|sql| of_each_table(sql));
-        found.extend(texts.map(|sql| Statement { file: file.clone(), sql }));
+        for (sql, only) in texts.iter().filter(|(sql, _)| is_statement(sql)) {
+            found.extend(of_each_table(sql).into_iter().map(|sql| Statement { file: file.clone(), sql, only: *only }));
+        }
     }
     found.sort();
     found.dedup();
@@ -125,7 +145,7 @@ impl Macros {
     }
 
     /// Puts together all texts that stand in some tokens, outside of the definitions of macros.
-    fn scan(&self, file: &str, tokens: &[TokenTree], texts: &mut Vec<String>) {
+    fn scan(&self, file: &str, tokens: &[TokenTree], texts: &mut Vec<Found>) {
         let mut at = 0;
         while at < tokens.len() {
             if is_ident(&tokens[at], "macro_rules") {
@@ -133,13 +153,16 @@ impl Macros {
                 continue;
             }
             if let Some((made, next)) = self.call(file, tokens, at) {
-                texts.extend(made);
+                texts.extend(tagged(made));
                 at = next;
                 continue;
             }
             match &tokens[at] {
-                TokenTree::Literal(literal) => texts.extend(text_of(&literal.to_string())),
-                TokenTree::Group(group) => self.scan(file, &group.stream().into_iter().collect::<Vec<_>>(), texts),
+                TokenTree::Literal(literal) => texts.extend(text_of(&literal.to_string()).map(|text| (text, None))),
+                TokenTree::Group(group) => match self.value(file, &tokens[at..=at]) {
+                    Some(made) if group.delimiter() == Delimiter::Bracket => texts.extend(tagged(made)),
+                    _ => self.scan(file, &group.stream().into_iter().collect::<Vec<_>>(), texts),
+                },
                 _ => {}
             }
             at += 1;

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -36,6 +37,8 @@ pub(super) struct Progress {
     parts: AtomicUsize,
     /// How many there were in all.
     begun: AtomicUsize,
+    /// Wakes the connection when none is left, so that its pause begins to be measured.
+    rest: AtomicWaker,
     /// The client takes an answer.
     answers: AtomicBool,
     /// The client was told that it has to give way.
@@ -48,6 +51,7 @@ impl Progress {
             permit: Arc::new(permit),
             parts: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
+            rest: AtomicWaker::new(),
             answers: AtomicBool::new(false),
             told: AtomicBool::new(false),
         })
@@ -72,7 +76,7 @@ impl Progress {
     }
 
     fn is_at_work(&self) -> bool {
-        self.parts.load(Ordering::Relaxed) > 0
+        self.parts.load(Ordering::Acquire) > 0
     }
 }
 
@@ -90,7 +94,9 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        self.0.parts.fetch_sub(1, Ordering::Relaxed);
+        if self.0.parts.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.rest.wake();
+        }
     }
 }
 
@@ -190,6 +196,8 @@ impl Drop for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        // hyper has no reason of its own to look again when a request is over.
+        self.progress.rest.register(context.waker());
         // A request may come and be answered between two looks.
         let begun = self.progress.begun.load(Ordering::Relaxed);
         if begun != std::mem::replace(&mut self.seen, begun) {

@@ -89,7 +89,7 @@ async fn n06_an_address_that_holds_all_places_gives_way_to_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn n06_an_upload_keeps_a_pace() {
-    let settings = [("upload-idle-ms", "600"), ("upload-bytes-per-s", "10000"), ("upload-ms", "600000")];
+    let settings = [("upload-idle-ms", "1500"), ("upload-bytes-per-s", "10000"), ("upload-ms", "600000")];
     let server = Server::start_alone(Because::OfTheProcess, &settings).await;
     let ann = server.account("ann").await;
     let bearer = format!("Bearer {}", ann.access);

@@ -89,9 +89,9 @@ async fn n07_sockets_that_say_nothing_give_way_and_are_told() {
     let mut bob = server.user("bob").await;
     bob.command("ping", json!({})).await;
     ann.command("ping", json!({})).await;
-    let ends = join_all(crowd.into_iter().map(async |mut socket| socket.end().await.0)).await;
-    let crowded = ends.iter().filter(|code| **code == 4010).count();
-    assert!(crowded >= 10 && ends.iter().all(|code| [4010, 4001].contains(code)), "{ends:?}");
+    // Of thirty where there is room for twenty, the first ten gave way.
+    let ends = join_all(crowd.into_iter().take(10).map(async |mut socket| socket.end().await.0)).await;
+    assert!(ends.iter().all(|code| *code == 4010), "{ends:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

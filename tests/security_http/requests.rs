@@ -26,7 +26,7 @@ async fn status(server: SocketAddr, request: &str) -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d14_a_target_is_a_path_however_it_is_written() {
-    let server = Server::start(&[("header-ms", "1000"), ("auth-ms", "300")]).await;
+    let server = Server::start(&[("header-ms", "1000"), ("auth-ms", "1000")]).await;
     let at = server.next_address();
     for (line, expected) in [
         ("GET /healthz HTTP/1.1", 200),
@@ -57,7 +57,7 @@ async fn d14_a_target_is_a_path_however_it_is_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d14_what_may_stand_once_stands_once() {
-    let server = Server::start(&[("auth-ms", "300")]).await;
+    let server = Server::start(&[("auth-ms", "1000")]).await;
     let at = server.next_address();
     let close = "Connection: close\r\n";
     let bearer = "Authorization: Bearer x\r\n";
@@ -206,7 +206,7 @@ fn any_request(random: &mut StdRng) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d14_no_request_goes_without_an_answer_or_makes_the_server_panic() {
-    let server = Logged::start(&["--header-ms", "300", "--auth-ms", "300"]).await;
+    let server = Logged::start(&["--header-ms", "1000", "--auth-ms", "1000"]).await;
     let mut random = StdRng::seed_from_u64(seed());
     for _ in 0..20 {
         let requests: Vec<String> = (0..50).map(|_| any_request(&mut random)).collect();

@@ -21,13 +21,13 @@ async fn answered(stream: &mut TcpStream) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d06_a_pause_between_requests_may_be_longer_than_a_head() {
-    let server = Server::start(&[("header-ms", "300")]).await;
+    let server = Server::start(&[("header-ms", "1000")]).await;
     let mut stream = TcpStream::connect(server.next_address()).await.expect("connect");
     for round in 0..3 {
         stream.write_all(REQUEST).await.expect("written");
         assert!(answered(&mut stream).await, "round {round}");
         // Longer than a head may take: this is what is tried.
-        tokio::time::sleep(Duration::from_millis(900)).await;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
     }
     // Two at once are two requests, and a body is none.
     stream.write_all(&[REQUEST, REQUEST].concat()).await.expect("written");
@@ -40,7 +40,7 @@ async fn d06_a_pause_between_requests_may_be_longer_than_a_head() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d06_a_pause_ends_too() {
-    let server = Server::start(&[("keep-alive-ms", "300")]).await;
+    let server = Server::start(&[("keep-alive-ms", "1000")]).await;
     let mut stream = TcpStream::connect(server.next_address()).await.expect("connect");
     stream.write_all(REQUEST).await.expect("written");
     assert!(answered(&mut stream).await);

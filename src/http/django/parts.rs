@@ -195,6 +195,8 @@ where
 /// A refusal of a file, under the name of its field.
 fn in_field(name: &str, error: Error) -> Refusal {
     match error.field {
+        // It is not the file that is at fault.
+        Some(_) if error.message.name() == "body-late" => late(),
         Some(_) => FieldErrors::of(name, error.message).into(),
         None => error.into(),
     }

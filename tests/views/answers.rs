@@ -10,6 +10,7 @@ async fn n16_a_limit_above_the_page_is_refused_and_not_cut() {
     let server = Server::start(&[("page-max", "10")]).await;
     let [mut ann, mut bob] = users(&server, ["ann", "bob"]).await;
     let id = group(&mut [&mut ann, &mut bob]).await;
+    ann.command("profile.update", json!({ "birth_date": "1990-01-05" })).await;
     for (kind, data) in [
         ("message.history", json!({ "conversation": id })),
         ("message.search", json!({ "query": "word" })),

@@ -26,7 +26,7 @@ mod old;
 mod provider;
 mod secret;
 
-pub use foreign::{Kept, kept};
+pub use foreign::{Kept, kept, trimmed as imported_password};
 pub use old::{OldKey, OldToken};
 
 use foreign::Foreign;

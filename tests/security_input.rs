@@ -241,7 +241,9 @@ async fn s36_pages_are_short_however_they_are_asked_for() {
         ("candidate.list", json!({}), "candidates"),
     ];
     for (name, data, list) in &commands {
-        for (limit, fine) in [(i64::MAX, true), (101, true), (1, true), (0, false), (-1, false), (i64::MIN, false)] {
+        for (limit, fine) in
+            [(i64::MAX, false), (101, false), (100, true), (1, true), (0, false), (-1, false), (i64::MIN, false)]
+        {
             let mut data = data.clone();
             data["limit"] = json!(limit);
             if fine {

@@ -131,8 +131,9 @@ fn is_affordable(hash: &argon2::PasswordHash) -> bool {
     })
 }
 
-/// As Python's `strip` takes white space away, which knows four separators more.
-fn trimmed(password: &str) -> &str {
+/// The password that an imported hash stands for, as Django's forms made it: without the white space at its ends, which
+/// Python's `strip` takes away together with four separators more.
+pub fn trimmed(password: &str) -> &str {
     password.trim_matches(|char: char| char.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&char))
 }
 

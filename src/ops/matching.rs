@@ -14,7 +14,7 @@ use crate::matching::{Candidate, Person, Today, age, place::Cell, rank, reach};
 use crate::model::{Actor, Match, MatchId, Micros, PersonalKind, Profile, UserId};
 use crate::ops::{Toll, accounts, personal};
 use crate::protocol::commands::{CandidateList, LikeAdd, LikeRemove, MatchEnd, MatchList, PassAdd};
-use crate::protocol::replies::{Candidates, Count, Done, Liked, Matches};
+use crate::protocol::replies::{Candidates, Count, Done, Excluded, Liked, Matches};
 use crate::store::accounts::lock as lock_accounts;
 use crate::store::candidates::{self, Narrowed, PersonRow};
 use crate::store::pairs::{self, MatchRow, Pair};
@@ -219,16 +219,27 @@ async fn shown(app: &App, conn: &mut Conn, reader: UserId, rows: Vec<MatchRow>) 
 /// People one might like, who might like back.
 pub async fn candidates(app: &App, actor: Actor, input: CandidateList) -> Result<Candidates> {
     let limit = super::page_size(app, input.limit)?;
-    Ok(Candidates { candidates: found(app, actor, limit).await?.into_iter().map(|(profile, _)| profile).collect() })
+    match found(app, actor, limit).await? {
+        Ok(found) => {
+            Ok(Candidates { candidates: found.into_iter().map(|(profile, _)| profile).collect(), excluded: None })
+        }
+        Err(excluded) => Ok(Candidates { candidates: Vec::new(), excluded: Some(excluded) }),
+    }
 }
 
-/// So many people one might like at most, the best first, each with the day they were last here.
-pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Vec<(Profile, i64)>> {
+/// People who were found, each with the day they were last here; or why there can be none.
+pub type Found = std::result::Result<Vec<(Profile, i64)>, Excluded>;
+
+/// So many people one might like at most, the best first.
+pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Found> {
     let mut conn = app.store.read(actor.user).await?;
     let now = app.now();
     let reader = candidates::person(&mut conn, actor.user).await?;
     let me = person(&reader, now);
-    let narrowed = narrow(app, &reader, &me, now)?;
+    let narrowed = match narrow(app, &reader, &me, now) {
+        Ok(narrowed) => narrowed,
+        Err(excluded) => return Ok(Err(excluded)),
+    };
     let found = candidates::candidates(&mut conn, &narrowed, app.config.candidates_scanned).await?;
     let others = found.iter().map(|row| Candidate { person: person(row, now), active_day: row.last_active_at / DAY });
     let Config { minimum_age, birth_date_required: age_required, .. } = app.config;
@@ -241,7 +252,7 @@ pub async fn found(app: &App, actor: Actor, limit: usize) -> Result<Vec<(Profile
         let day = days.get(&user).copied().unwrap_or_default();
         Some((profiles.remove(&user)?, day))
     });
-    Ok(people.collect())
+    Ok(Ok(people.collect()))
 }
 
 /// A row as the engine looks at it.
@@ -258,16 +269,16 @@ fn person(row: &PersonRow, now: Micros) -> Person {
     }
 }
 
-/// What columns can tell of whom a reader looks for.
-///
-/// # Errors
-/// Forbidden where the reader's age, or the lack of one, excludes everybody.
-fn narrow<'a>(app: &App, reader: &'a PersonRow, me: &Person, now: Micros) -> Result<Narrowed<'a>> {
-    let minimum_age = app.config.minimum_age;
-    let excluded = |why| Error { field: Some("birth_date".to_owned()), ..Error::forbidden(why) };
+/// What columns can tell of whom a reader looks for; or why nobody can be shown to the reader.
+fn narrow<'a>(
+    app: &App,
+    reader: &'a PersonRow,
+    me: &Person,
+    now: Micros,
+) -> std::result::Result<Narrowed<'a>, Excluded> {
     match me.age {
-        None if app.config.birth_date_required => return Err(excluded(sentence!("birth-date-needed"))),
-        Some(age) if age < minimum_age => return Err(excluded(sentence!("too-young", years = minimum_age))),
+        None if app.config.birth_date_required => return Err(Excluded::NoBirthDate),
+        Some(age) if age < app.config.minimum_age => return Err(Excluded::TooYoung),
         _ => {}
     }
     let today = age::day_of(now);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::accounts::confirm;
 use super::{foreign, personal};
 use crate::app::App;
-use crate::auth::{Claims, Kept, SECOND, Shown, TokenFault, TokenKind, digest, kept, new_jti};
+use crate::auth::{Claims, Kept, SECOND, Shown, TokenFault, TokenKind, digest, imported_password, kept, new_jti};
 use crate::bus::Notice;
 use crate::error::{CloseCode, Error, ErrorCode, Result};
 use crate::hub::Which;
@@ -86,7 +86,7 @@ pub async fn login(app: &App, input: Login<'_>) -> Result<LoggedIn> {
     // A password that came with an import is kept as ours from here on.
     let renewed = match &found {
         Some(found) if kept(&found.password_hash) == Kept::Foreign => {
-            Some(Text::without_nul(app.auth.hash(input.password).await?))
+            Some(Text::without_nul(app.auth.hash(imported_password(input.password)).await?))
         }
         _ => None,
     };

@@ -150,6 +150,19 @@ pub struct Sessions {
 pub struct Candidates {
     /// Their profiles, the best first.
     pub candidates: Vec<Profile>,
+    /// Why there can be none, whoever else is here: `no_birth_date` or `too_young`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Excluded>,
+}
+
+/// Why nobody is shown to a user, nor the user to anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Excluded {
+    /// The profile has no birth date.
+    NoBirthDate,
+    /// Younger than this server allows.
+    TooYoung,
 }
 
 /// What a like led to.

@@ -67,7 +67,7 @@ macro_rules! candidates {
             " AND p.matched_at IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_liked_at ELSE p.high_liked_at END IS NULL ",
             "AND CASE WHEN p.low = $1 THEN p.low_passed_at ELSE p.high_passed_at END IS NULL ",
-            "AND ($2 IS NULL OR (u.age_min <= $2 AND u.age_max >= $2)) ",
+            "AND coalesce($2 BETWEEN u.age_min AND u.age_max, TRUE) ",
             "AND (u.birth_date BETWEEN $3 AND $4 OR (u.birth_date IS NULL AND $9 = 0)) ",
             "AND ($5 IS NULL OR ',' || u.seeks || ',' LIKE '%,' || $5 || ',%') ",
             "AND (u.gender IS NULL OR ',' || $6 || ',' LIKE '%,' || u.gender || ',%') ",

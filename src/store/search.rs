@@ -11,7 +11,9 @@ const CONVERSATIONS_NAMED: usize = 500;
 
 /// The words of a text as Postgres indexes them, with the name of its conversation as one more that no text has.
 pub(super) fn lexemes(words: &Text, conversation: ConversationId) -> Text {
-    Text::without_nul(format!("{words} {}", place_word(conversation)))
+    // A text of signs alone has no words, and Postgres refuses an empty one.
+    let between = if words.is_empty() { "" } else { " " };
+    Text::without_nul(format!("{words}{between}{}", place_word(conversation)))
 }
 
 fn place_word(conversation: ConversationId) -> String {

@@ -110,6 +110,7 @@ async fn what_is_deleted_is_gone_and_then_its_bytes_are() {
     // With the account everything goes.
     ann.command("account.delete", json!({ "password": PASSWORD })).await;
     assert_eq!((status(&server, &anns).await, bob.link(&one).await), (404, None));
+    server.at_rest().await;
     super::agree(&server).await;
     assert!(super::objects(&server).is_empty(), "the bytes of a deleted account stayed");
 }

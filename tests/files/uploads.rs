@@ -136,7 +136,7 @@ async fn what_cannot_be_taken_is_refused_before_it_is_read() {
     assert_eq!(put(server.next_address(), &ann.access, "big", &[], b"x").await.status, 201);
     for (method, path, status) in [
         ("GET", "/media/uploads/big", 405),
-        ("PUT", "/media/a/b/c", 404),
+        ("PUT", "/media/a/b/c/d", 404),
         ("DELETE", "/media/a/whole", 405),
         ("OPTIONS", "/media/uploads/x", 200),
     ] {

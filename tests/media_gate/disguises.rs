@@ -56,7 +56,7 @@ fn s42_a_page_is_no_picture_and_as_a_file_has_no_type_that_runs() {
     let svg_with_head = [b"<?xml version=\"1.0\"?>\n", &svg[..]].concat();
     // With the first bytes of a picture further on, where a browser that guesses might look.
     let late = [b"\n\n", &make::png(&make::quarters(4, 4))[..]].concat();
-    for bytes in [PAGE, svg, &svg_with_head, &late, b"", b"\xff\xd8", b"GIF90a", b"RIFF\0\0\0\0WAVE", b"%PDF-1.7"] {
+    for bytes in [PAGE, svg, &svg_with_head, &late, b"", b"\xff\xd8", b"GIF90a", b"%PDF-1.7"] {
         assert_eq!(refusal(bytes), Refused::NotAnImage);
         let kept = anything(bytes).expect("a file");
         assert_eq!((kept.taken.kind, kept.taken.content_type), (Kind::File, "application/octet-stream"));
@@ -86,7 +86,7 @@ fn s42_neither_name_nor_type_is_asked() {
 
 #[test]
 fn s42_a_size_never_has_a_type_that_runs() {
-    for told in ["text/html", "image/svg+xml", "application/xml", "", "image/JPEG", "video/mp4"] {
+    for told in ["text/html", "image/svg+xml", "application/xml", "", "image/JPEG", "video/unheard-of"] {
         for size in [Size::Whole, Size::Medium, Size::Small] {
             assert_eq!(size.content_type(told), "application/octet-stream");
         }

@@ -100,7 +100,7 @@ fn operation(error: Error, language: Language) -> Response {
             retry_after(plain(told), seconds)
         }
         (ErrorCode::Busy | ErrorCode::UnknownOutcome, _) => retry_after(plain(sentence!("busy")), BUSY_WAIT.as_secs()),
-        (ErrorCode::Forbidden, None) => plain(sentence!("forbidden")),
+        (ErrorCode::Forbidden, _) => plain(sentence!("forbidden")),
         // Where somebody has blocked the other one, each looks to the other like a deleted account.
         (ErrorCode::Blocked, _) => Refusal::not_found().told_in(language),
         (ErrorCode::NotFound, _) => plain(no_match(&error.message)),

@@ -16,6 +16,7 @@ use crate::catalogue::Sentence;
 use crate::model::{Gender, MatchId, Presence, UserId};
 use crate::ops::{accounts, blocks, matching};
 use crate::protocol::commands::{BlockAdd, BlockRemove, LikeAdd, LikeRemove, PreferencesUpdate};
+use crate::protocol::replies::Excluded;
 use crate::sentence;
 
 /// Most people who are ranked for a list of them.
@@ -56,7 +57,13 @@ pub(super) async fn update_preferences(call: Call) -> Answer {
 
 pub(super) async fn potential_matches(call: Call) -> Answer {
     let actor = call.actor()?;
-    let mut found = matching::found(&call.app, actor, PEOPLE_MAX).await?;
+    let mut found = matching::found(&call.app, actor, PEOPLE_MAX).await?.map_err(|excluded| {
+        let why = match excluded {
+            Excluded::NoBirthDate => sentence!("birth-date-needed"),
+            Excluded::TooYoung => sentence!("too-young", years = call.app.config.minimum_age),
+        };
+        Refusal::Detail(StatusCode::FORBIDDEN, why)
+    })?;
     // Those who are online first, then by when they were here last, by days: finer would tell strangers more.
     found.sort_by_key(|(profile, day)| {
         (!matches!(profile.presence, Presence::Online | Presence::Away | Presence::Busy), Reverse(*day))

@@ -57,6 +57,11 @@ async fn n07_silent_connections_of_an_address_harm_nobody_there() {
         let server = Server::start_alone(Because::OfTheProcess, &settings).await;
         let mut ann = server.user("ann").await;
         let crowd = join_all((0..150).map(|_| opened(server.next_address(), [127, 0, 0, 1], bytes))).await;
+        // While all of them are at work nobody can give way, and newcomers are asked to try again.
+        in_time("a newcomer to be served", async {
+            while http::call(server.next_address(), "GET", "/healthz", None, None).await.status != 200 {}
+        })
+        .await;
         // Who is there stays, and who comes is served.
         ann.command("ping", json!({})).await;
         let mut bob = server.user("bob").await;

@@ -62,6 +62,10 @@ fn s42_a_page_is_no_picture_and_as_a_file_has_no_type_that_runs() {
         assert_eq!((kept.taken.kind, kept.taken.content_type), (Kind::File, "application/octet-stream"));
         assert_eq!(kept.bytes(Size::Whole), bytes);
     }
+    // What begins as sound has the type of sound, which does not run either.
+    let wave = b"RIFF\0\0\0\0WAVE";
+    assert_eq!(refusal(wave), Refused::NotAnImage);
+    assert_eq!(anything(wave).expect("a file").taken.content_type, "audio/wav");
 }
 
 #[test]
